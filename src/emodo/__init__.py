@@ -1,0 +1,3 @@
+"""emodo: visual emotion recognition under P(Y | do(X))."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,62 @@
+"""The records that every other module shares: what a batch, a confounder and a task are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the records themselves stay importable in milliseconds
+    from torch import Tensor
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used.
+
+    The message is one sentence (or one line a problem) that says what is wrong, where (file and row), and
+    what to do. The command line prints it to stderr and exits with 2; nothing has been written by then.
+    """
+
+
+@dataclass(frozen=True)
+class Confounder:
+    """The confounder D: the manifest column that holds it, its strata d_1 .. d_K and their prior P(d).
+
+    Shared by every method that intervenes. `prior` sums to one and is uniform, 1 / K, in IERN (Section 3.3);
+    `prototypes`, [K, D], is for methods with a fixed dictionary.
+    """
+
+    column: str
+    strata: tuple[str, ...]
+    prior: tuple[float, ...]
+    prototypes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is recognised and what confounds it: emotions in the order of the logits, and the confounder."""
+
+    emotions: tuple[str, ...]
+    confounder: Confounder | None = None
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Names of the confounder's strata; empty where the data has no confounder column."""
+        return self.confounder.strata if self.confounder else ()
+
+
+@dataclass
+class Batch:
+    """B images with their labels, as every method receives them.
+
+    images: [B, 3, H, W] float, normalised. emotion: [B] int64, index into `Task.emotions`. stratum: [B] int64,
+    index into `Task.strata`, -1 where unknown. row: [B] int64, the manifest row.
+    """
+
+    images: Tensor
+    emotion: Tensor
+    stratum: Tensor
+    row: Tensor
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.images)

@@ -1,0 +1,111 @@
+"""The run folder: what a training writes, and everything after it reads.
+
+    config.yaml          the arguments of `emodo train`, repeatable with --config
+    task.json            emotions in logit order, the confounder's column, strata and prior
+    checkpoints/last.ckpt   state after the last whole epoch, for --resume
+    metrics.csv          losses by name, one row an epoch; tensorboard/ holds the same
+    weights.safetensors  the trained method
+    predictions.parquet  one row a test image (see `emodo.metrics`)
+    scores.json          the scores of these predictions
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from emodo.files import sync_folder, write_text
+from emodo.records import Confounder, InputError, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+CONFIG, TASK, WEIGHTS = "config.yaml", "task.json", "weights.safetensors"
+PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.csv"
+CHECKPOINT = "checkpoints/last.ckpt"
+
+
+def create(run: Path, config: dict[str, Any], task: Task, overwrite: bool = False) -> None:
+    """Create the folder `run` with its configuration and task, all at once or not at all.
+
+    Raises InputError where the folder exists already and `overwrite` is not set.
+    """
+    ensure_absent(run, overwrite)
+    run.parent.mkdir(parents=True, exist_ok=True)
+    growing = run.with_name(f".{run.name}.tmp")
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir()
+    write_text(growing / CONFIG, yaml.safe_dump(config, sort_keys=False))
+    write_text(growing / TASK, json.dumps(_plain(task), indent=2) + "\n")
+    if run.exists():
+        shutil.rmtree(run)
+    growing.rename(run)
+    sync_folder(run.parent)
+
+
+def ensure_absent(run: Path, overwrite: bool = False) -> None:
+    """Raise InputError where `run` exists already, unless it may be overwritten.
+
+    Only a run is ever overwritten: a folder without a configuration is somebody's, and is refused.
+    """
+    if not run.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{run} exists already: choose another --run, continue it with --resume {run}, "
+                         "or replace it with --overwrite")
+    if not (run / CONFIG).is_file():
+        raise InputError(f"{run} is not a run (it has no {CONFIG}), so it is not overwritten: choose another --run")
+
+
+def config(run: Path) -> dict[str, Any]:
+    """Read the arguments of `emodo train` that made this run."""
+    return yaml.safe_load(_file(run, CONFIG).read_text(encoding="utf-8"))
+
+
+def task(run: Path) -> Task:
+    """Read the emotions and the confounder that this run was trained for."""
+    plain = json.loads(_file(run, TASK).read_text(encoding="utf-8"))
+    found = plain["confounder"]
+    confounder = found and Confounder(found["column"], tuple(found["strata"]), tuple(found["prior"]))
+    return Task(tuple(plain["emotions"]), confounder)
+
+
+def predictions(run: Path) -> pd.DataFrame:
+    """Read the test predictions of a finished run."""
+    import pandas as pd
+
+    return pd.read_parquet(_file(run, PREDICTIONS))
+
+
+def scores(run: Path) -> dict[str, Any]:
+    """Read the scores of a finished run."""
+    return json.loads(_file(run, SCORES).read_text(encoding="utf-8"))
+
+
+def load_weights(run: Path, method: nn.Module) -> None:
+    """Load the trained weights of `run` into `method`, built for the same task."""
+    from safetensors.torch import load_model
+
+    load_model(method, _file(run, WEIGHTS))
+
+
+def _file(run: Path, name: str) -> Path:
+    if not (run / CONFIG).is_file():
+        raise InputError(f"{run} is not a run: it has no {CONFIG}")
+    if not (run / name).is_file():
+        raise InputError(f"{run} has no {name}: its training has not finished; continue it with "
+                         f"`emodo train --resume {run}`")
+    return run / name
+
+
+def _plain(task: Task) -> dict[str, Any]:
+    plain = asdict(task)
+    if plain["confounder"]:
+        plain["confounder"].pop("prototypes")
+    return plain
