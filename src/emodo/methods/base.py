@@ -1,0 +1,71 @@
+"""The contract: a method yields its losses, the trainer steps."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from emodo.networks import Backbone
+from emodo.records import Batch, InputError, Task
+
+Terms = dict[str, Tensor]
+
+
+class Prediction(NamedTuple):
+    """What a method says of B images.
+
+    logits: [B, E] of P(Y | do(X)). strata_logits: [B, K, E] of P(Y | X, d_i), where the method intervenes.
+    confounder_logits: [B, K], where the method recognises the stratum.
+    """
+
+    logits: Tensor
+    strata_logits: Tensor | None = None
+    confounder_logits: Tensor | None = None
+
+
+class Method(nn.Module, ABC):
+    """A way to train an emotion recogniser.
+
+    The constructor takes hyper-parameters only, each kept as an attribute of the same name; `build` creates the
+    networks once emotions, strata and backbone are known.
+    """
+
+    needs_strata: ClassVar[bool] = False
+    sampling: ClassVar[Literal["shuffled", "balanced"]] = "shuffled"
+
+    @abstractmethod
+    def build(self, task: Task, backbone: Backbone) -> None:
+        """Create the networks for this task on this backbone."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of P(Y | do(X)), [B, E]; what is exported."""
+
+    @abstractmethod
+    def phases(self) -> dict[str, list[dict[str, Any]]]:
+        """Parameter groups by optimizer name, in the order in which the optimizers step."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        """Yield (optimizer name, losses by name); what follows a yield runs after that optimizer's step."""
+
+    def predict(self, batch: Batch) -> Prediction:
+        """All that the method knows of a batch; here, its logits."""
+        return Prediction(self(batch))
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The constructor's arguments, as they can be written to a configuration."""
+        return {name: _plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
+
+    def check_built(self, task: Task) -> None:
+        """Raise InputError where the method needs strata that the task does not have."""
+        if self.needs_strata and len(task.strata) < 2:
+            raise InputError(f"{type(self).__name__} needs a confounder of two strata or more")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

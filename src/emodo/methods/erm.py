@@ -1,0 +1,64 @@
+"""The baseline, and the re-sampling of its training images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from emodo import losses
+from emodo.methods.base import Method, Terms
+from emodo.networks import Backbone
+from emodo.records import Batch, Task
+
+
+class _Plain(Method):
+    """Backbone, global average pooling, one linear layer, cross-entropy."""
+
+    backbone: Backbone
+    classifier: nn.Linear
+
+    def __init__(self, lr: float = 2e-4, backbone_lr: float = 1e-4, betas: tuple[float, float] = (0.5, 0.999)) -> None:
+        """Take the optimizer's settings.
+
+        Args:
+            lr: learning rate of the linear layer (paper: 2e-4).
+            backbone_lr: learning rate of the backbone (released code: 1e-4; the paper states 2e-4 for all).
+            betas: Adam's decay rates (released code: 0.5, 0.999).
+        """
+        super().__init__()
+        self.lr, self.backbone_lr, self.betas = lr, backbone_lr, betas
+
+    def build(self, task: Task, backbone: Backbone) -> None:
+        self.check_built(task)
+        self.backbone = backbone
+        self.classifier = nn.Linear(backbone.channels, len(task.emotions))
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.classifier(self.backbone(batch.images).mean(dim=(2, 3)))
+
+    def phases(self) -> dict[str, list[dict[str, Any]]]:
+        return {
+            "classifier": [
+                {"params": list(self.backbone.parameters()), "lr": self.backbone_lr, "betas": self.betas},
+                {"params": list(self.classifier.parameters()), "lr": self.lr, "betas": self.betas},
+            ]
+        }
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        yield "classifier", {"classifier": losses.recognition(self(batch), batch.emotion)}
+
+
+class ERM(_Plain):
+    """Empirical risk minimisation, the paper's Baseline: P(Y | X), whatever it rests on (Table 2)."""
+
+
+class Resampling(_Plain):
+    """ERM on batches in which every (stratum x emotion) cell is drawn equally often (Section 4.1, Table 3).
+
+    A vanilla intervention; impossible where a cell has no training image, and refused there.
+    """
+
+    needs_strata: ClassVar[bool] = True
+    sampling: ClassVar[Literal["shuffled", "balanced"]] = "balanced"

@@ -1,0 +1,176 @@
+"""Scores from a table of predictions, one row a test image; no model and no images are needed.
+
+The table, as `emodo train` writes it to a run's predictions.parquet:
+
+    path                 as in the manifest
+    emotion, predicted   the true and the predicted emotion, names from `Task.emotions`
+    stratum              the stratum of the confounder that the image belongs to; missing where unknown
+    logit:E, p:E         for each emotion E; p is P(Y = E | do(X)), or P(Y = E | X) where nothing intervenes
+    p:E|S                for each stratum S, P(Y = E | X, d = S), where the method intervenes
+    stratum_predicted    the stratum that the method takes the image for, where it predicts one
+
+Optional: source, subject, sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from emodo.records import InputError, Task
+
+REQUIRED = ("path", "emotion", "stratum", "predicted")
+
+
+def score(predictions: pd.DataFrame, task: Task) -> dict[str, Any]:
+    """Score `predictions`, [n rows], against the truth in the same table.
+
+    Accuracies are fractions from 0 to 1. Where nothing was tested (an emotion, stratum or cell without test
+    images) the accuracy is None, never 0 and never NaN, so the result can be written as JSON.
+
+        n, accuracy         test images, and the share that is right over all of them: the paper's "Average"
+                            (IERN, Tables 2 and 3), a pooled accuracy in which a frequent emotion weighs more
+        macro_accuracy      mean over the emotions present of the accuracy on each
+        emotions            {emotion: {n, accuracy}}, in the order of the task
+        strata              {stratum: {n, accuracy}}, in the order of the task, then strata it does not know
+        cells               {emotion: {stratum: {n, accuracy}}}
+        worst_cell          {emotion, stratum, n, accuracy}: the least accurate cell present, the first by
+                            emotion then stratum where several are equal; None without strata
+        confusion           {rows, columns, counts}: counts[i][j] images of emotion rows[i] predicted as
+                            columns[j], both in the order of the task
+        confounder          {n, accuracy, confusion} of the predicted stratum (IERN, Figure 4), over the rows
+                            where both strata are known; None where the method predicts none
+
+    No interval stands beside the accuracies, on purpose: frames of a sequence and images of a person fail
+    together, so an interval that counts images as independent would be too narrow. An honest one resamples
+    sequences or subjects.
+
+    Raises InputError where the table is empty, lacks one of the columns path, emotion, stratum or predicted,
+    or names an emotion or predicted stratum that the task does not know.
+    """
+    _check(predictions, task)
+    right = (predictions["emotion"] == predictions["predicted"]).to_numpy(dtype=bool)
+    known = predictions["stratum"].dropna().unique()
+    strata = (*task.strata, *sorted(set(known) - set(task.strata)))
+    emotion_index = _index(predictions["emotion"], task.emotions)
+    stratum_index = _index(predictions["stratum"], strata)
+
+    emotion_n, emotion_right = _tally(right, emotion_index, len(task.emotions))
+    stratum_n, stratum_right = _tally(right, stratum_index, len(strata))
+    # A cell's number is emotion * strata + stratum; rows of unknown stratum (-1) are in no cell.
+    cell_index = np.where(stratum_index < 0, -1, emotion_index * len(strata) + stratum_index)
+    cell_n, cell_right = _tally(right, cell_index, len(task.emotions) * len(strata))
+
+    emotions = _accuracies(task.emotions, emotion_n, emotion_right)
+    recalls = [found["accuracy"] for found in emotions.values() if found["n"]]
+    by_emotion = (len(task.emotions), len(strata))
+    cells = {
+        emotion: _accuracies(strata, n, hits)
+        for emotion, n, hits in zip(
+            task.emotions, cell_n.reshape(by_emotion), cell_right.reshape(by_emotion), strict=True
+        )
+    }
+    return {
+        "n": len(predictions),
+        "accuracy": int(right.sum()) / len(predictions),
+        "macro_accuracy": sum(recalls) / len(recalls),
+        "emotions": emotions,
+        "strata": _accuracies(strata, stratum_n, stratum_right),
+        "cells": cells,
+        "worst_cell": _worst(cells),
+        "confusion": _confusion(emotion_index, predictions["predicted"], task.emotions, task.emotions),
+        "confounder": _confounder(predictions, stratum_index, strata, task),
+    }
+
+
+def pool(predictions: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put the predictions of several folds under one another, to be scored as one test set.
+
+    The paper's averages are pooled over the test images of its three folds, [2991 rows] in the o.o.d. setting,
+    which is not the mean of three folds' accuracies: the folds differ in size.
+
+    Raises InputError where there is nothing to pool.
+    """
+    if not predictions:
+        raise InputError("there are no predictions to pool: give the predictions of at least one fold")
+    return pd.concat(list(predictions), ignore_index=True)
+
+
+def _check(predictions: pd.DataFrame, task: Task) -> None:
+    missing = [name for name in REQUIRED if name not in predictions.columns]
+    if missing:
+        raise InputError(f"the predictions have no column {', '.join(missing)}")
+    if predictions.empty:
+        raise InputError("the predictions are empty: there is no test image to score")
+    for column, names in (("emotion", task.emotions), ("predicted", task.emotions),
+                          ("stratum_predicted", task.strata)):
+        if column not in predictions.columns:
+            continue
+        found = predictions[column]
+        unknown = ~found.isin(names)
+        if column == "stratum_predicted":
+            unknown &= found.notna()
+        if unknown.any():
+            row = int(np.flatnonzero(unknown)[0])
+            raise InputError(f"row {row} of the predictions has {column} {found.iloc[row]!r}, which is none of "
+                             f"{', '.join(names) or 'the strata: the task has none'}")
+
+
+def _index(names: pd.Series, order: Sequence[str]) -> np.ndarray:
+    """Number names by their place in `order`, [n] int, -1 where missing."""
+    return pd.Index(order, dtype=object).get_indexer(pd.Index(names.astype(object)))
+
+
+def _tally(right: np.ndarray, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Count images and right ones by group, [size] each; rows numbered -1 are in no group."""
+    inside = index >= 0
+    return np.bincount(index[inside], minlength=size), np.bincount(index[inside & right], minlength=size)
+
+
+def _accuracies(names: Sequence[str], n: np.ndarray, right: np.ndarray) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"n": int(count), "accuracy": int(hits) / int(count) if count else None}
+        for name, count, hits in zip(names, n, right, strict=True)
+    }
+
+
+def _worst(cells: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any] | None:
+    present = [
+        {"emotion": emotion, "stratum": stratum, **found}
+        for emotion, row in cells.items()
+        for stratum, found in row.items()
+        if found["n"]
+    ]
+    return min(present, key=lambda cell: (cell["accuracy"], cell["emotion"], cell["stratum"]), default=None)
+
+
+def _confusion(
+    truth: np.ndarray, predicted: pd.Series, rows: Sequence[str], columns: Sequence[str]
+) -> dict[str, Any]:
+    column = _index(predicted, columns)
+    both = (truth >= 0) & (column >= 0)
+    counts = np.bincount(truth[both] * len(columns) + column[both], minlength=len(rows) * len(columns))
+    return {
+        "rows": list(rows),
+        "columns": list(columns),
+        "counts": counts.reshape(len(rows), len(columns)).tolist(),
+    }
+
+
+def _confounder(
+    predictions: pd.DataFrame, truth: np.ndarray, strata: Sequence[str], task: Task
+) -> dict[str, Any] | None:
+    if "stratum_predicted" not in predictions.columns:
+        return None
+    predicted = predictions["stratum_predicted"]
+    both = (truth >= 0) & predicted.notna().to_numpy()
+    n = int(both.sum())
+    right = int((_index(predicted, strata)[both] == truth[both]).sum())
+    return {
+        "n": n,
+        "accuracy": right / n if n else None,
+        "confusion": _confusion(truth, predicted, strata, task.strata),
+    }
