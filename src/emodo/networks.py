@@ -45,6 +45,20 @@ def initialise(module: nn.Module, how: Initialisation) -> None:
             nn.init.zeros_(part.bias)
 
 
+def fold_batchnorm(module: nn.Module) -> nn.Module:
+    """A copy of `module` for prediction, each BatchNorm2d folded into the convolution before it.
+
+    A module that torch.fx cannot trace is returned as it is: slower, and just as right.
+    """
+    from torch.fx.experimental.optimization import fuse
+    from torch.fx.proxy import TraceError
+
+    try:
+        return fuse(module.eval())
+    except (TraceError, RuntimeError, TypeError, ValueError, AttributeError):
+        return module
+
+
 # ---------------------------------------------------------------------------------------- backbones
 
 

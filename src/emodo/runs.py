@@ -3,6 +3,7 @@
     config.yaml          the arguments of `emodo train`, repeatable with --config
     task.json            emotions in logit order, the confounder's column, strata and prior
     checkpoints/last.ckpt   state after the last whole epoch, for --resume
+    provenance.json      versions, and the sha256 of the manifest
     metrics.csv          losses by name, one row an epoch; tensorboard/ holds the same
     weights.safetensors  the trained method
     predictions.parquet  one row a test image (see `emodo.metrics`)
@@ -24,9 +25,10 @@ from emodo.records import Confounder, InputError, Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
 
-CONFIG, TASK, WEIGHTS = "config.yaml", "task.json", "weights.safetensors"
+    from emodo.methods import Method
+
+CONFIG, TASK, PROVENANCE, WEIGHTS = "config.yaml", "task.json", "provenance.json", "weights.safetensors"
 PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.csv"
 CHECKPOINT = "checkpoints/last.ckpt"
 
@@ -76,6 +78,11 @@ def task(run: Path) -> Task:
     return Task(tuple(plain["emotions"]), confounder)
 
 
+def provenance(run: Path) -> dict[str, str]:
+    """Read the versions and the manifest's sha256 of this run."""
+    return json.loads(_file(run, PROVENANCE).read_text(encoding="utf-8"))
+
+
 def predictions(run: Path) -> pd.DataFrame:
     """Read the test predictions of a finished run."""
     import pandas as pd
@@ -88,11 +95,32 @@ def scores(run: Path) -> dict[str, Any]:
     return json.loads(_file(run, SCORES).read_text(encoding="utf-8"))
 
 
-def load_weights(run: Path, method: nn.Module) -> None:
-    """Load the trained weights of `run` into `method`, built for the same task."""
+def create_method(config: dict[str, Any]) -> Method:
+    """Create the method that a configuration names, not yet built.
+
+    Only the methods of `emodo.methods` are created: a configuration from elsewhere runs no other code.
+    """
+    from emodo import methods
+
+    named = config["method"]
+    name = str(named["class_path"]).removeprefix("emodo.methods.")
+    if name not in methods.__all__:
+        raise InputError(f"no method of emodo is called {name!r}")
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in named["init_args"].items()}
+    return getattr(methods, name)(**arguments)
+
+
+def load_method(run: Path) -> Method:
+    """Load the trained method of a run, ready to predict."""
     from safetensors.torch import load_model
 
+    from emodo.networks import create_backbone
+
+    settings = config(run)
+    method = create_method(settings)
+    method.build(task(run), create_backbone(settings["backbone"], settings["size"], pretrained=False))
     load_model(method, _file(run, WEIGHTS))
+    return method.eval()
 
 
 def _file(run: Path, name: str) -> Path:

@@ -1,0 +1,97 @@
+"""The command line: verbs -> functions, nothing else.
+
+A verb's flags, its --help and its YAML are the signature of its function. Modules are imported when their verb is
+called, so that `emodo --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+VERBS = {
+    "prepare table": ("emodo.adapters", "table", "a CSV or TSV with named columns -> manifest"),
+    "prepare folder": ("emodo.adapters", "folder", "class folders -> manifest"),
+    "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
+    "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
+    "split table1": ("emodo.splits", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
+    "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
+    "split random": ("emodo.splits", "split_random", "at random, by sequence"),
+    "split subject": ("emodo.splits", "split_subject", "no subject on both sides"),
+    "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
+    "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
+    "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
+    "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 failed, 2 wrong input or usage, 130 interrupted."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage(VERBS))
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from emodo import __version__
+
+        print(f"emodo {__version__}")
+        return 0
+    for length in (1, 2):
+        verb = " ".join(words[:length])
+        if verb in VERBS:
+            return _run(verb, words[length:])
+    family = {verb: entry for verb, entry in VERBS.items() if verb.split()[0] == words[0]}
+    if family:
+        print(_usage(family), file=sys.stdout if words[1:] in (["-h"], ["--help"]) else sys.stderr)
+        return 0 if words[1:] in (["-h"], ["--help"]) else 2
+    print(f"emodo: no verb is called {words[0]!r}: see emodo --help", file=sys.stderr)
+    return 2
+
+
+def _usage(verbs: dict[str, tuple[str, str, str]]) -> str:
+    lines = ["usage: emodo VERB ... [--help]", "", "Visual emotion recognition under P(Y | do(X)).", ""]
+    return "\n".join(lines + [f"  {verb:22} {what}" for verb, (_, _, what) in verbs.items()])
+
+
+def _run(verb: str, words: list[str]) -> int:
+    from emodo.records import InputError
+
+    try:
+        from jsonargparse import auto_cli, set_parsing_settings
+
+        # `emodo train faces.csv` as well as --manifest; and a configuration names classes of emodo, no others
+        set_parsing_settings(parse_optionals_as_positionals=True, import_path_allowlist=["emodo"])
+        module, name, _ = VERBS[verb]
+        function = getattr(import_module(module), name)
+        result = auto_cli(function, args=_spelled(words, function), prog=f"emodo {verb}", as_positional=True)
+    except InputError as error:
+        print(f"emodo {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"emodo {verb}: interrupted", file=sys.stderr)
+        return 130
+    if result is not None:
+        print(result)
+    return 0
+
+
+def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
+    """Flags as people type them: --batch-size for --batch_size, and --overwrite for --overwrite true."""
+    parameters = inspect.signature(function).parameters.values()
+    switches = {f"--{p.name}" for p in parameters if p.annotation in (bool, "bool")}
+    spelled: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            word = flag[:2] + flag[2:].replace("-", "_") + equals + value
+        spelled.append(word)
+        if word in switches and following not in ("true", "false"):
+            spelled.append("true")
+    return spelled
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""From manifest rows to batches: images are checked, decoded, transformed and collated here."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from emodo.records import Batch, Confounder, InputError, Task
+from emodo.transforms import Augmentation, augment, prepare
+
+MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
+ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+SHOWN = 20
+
+
+# ------------------------------------------------------------------------------------- one image
+
+
+def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Decode an image file to RGB, [3, H, W] uint8, upright.
+
+    Raises InputError for a file that is missing, empty, no image, truncated, or larger than `max_pixels`.
+    """
+    try:
+        content = file.read_bytes()
+        header = _open(io.BytesIO(content), len(content), max_pixels)
+        if header.format in ("JPEG", "PNG") and header.mode in ("RGB", "L", "RGBA", "P"):
+            encoded = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
+            return decode_image(encoded, ImageReadMode.RGB, apply_exif_orientation=True)
+        return pil_to_tensor(header.convert("RGB"))
+    except (OSError, ValueError, RuntimeError, SyntaxError) as error:
+        raise InputError(f"{file} {_reason(error)}") from None
+
+
+def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) -> None:
+    """Check that every image of a manifest can be read, before anything is written.
+
+    Headers are read and the endings of JPEG and PNG files looked at; only a file without its ending is decoded,
+    to know whether it is truncated. frame: a manifest as loaded. name: what the messages call it.
+
+    Raises InputError that lists the broken rows.
+    """
+
+    def problem(file: str) -> str | None:
+        try:
+            _check(Path(file), max_pixels)
+        except (OSError, ValueError, SyntaxError) as error:
+            return _reason(error)
+        return None
+
+    files = frame["file"].drop_duplicates()
+    with ThreadPoolExecutor(8) as threads:
+        problems = dict(zip(files, threads.map(problem, files, chunksize=64), strict=True))
+    broken = [(row, path, problems[file]) for row, (path, file) in enumerate(zip(frame["path"], frame["file"],
+              strict=True), 1) if problems[file]]
+    if broken:
+        lines = [f"{name}, row {row}: the image {path} {reason}" for row, path, reason in broken[:SHOWN]]
+        if len(broken) > SHOWN:
+            lines.append(f"... and {len(broken) - SHOWN} more")
+        raise InputError("\n".join(lines) + "\nReplace these images or remove their rows.")
+
+
+def _open(stream: io.BytesIO | io.BufferedReader, length: int, max_pixels: int) -> Image.Image:
+    if length == 0:
+        raise ValueError("is empty (zero bytes)")
+    # Pillow warns of large images by itself; the limit here is ours
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        header = Image.open(stream)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    width, height = header.size
+    if width * height > max_pixels:
+        raise ValueError(f"claims {width} x {height} pixels, more than the limit of {max_pixels} (--max_pixels)")
+    return header
+
+
+def _check(file: Path, max_pixels: int) -> None:
+    length = file.stat().st_size
+    with file.open("rb") as stream:
+        header = _open(stream, length, max_pixels)
+        ending = ENDINGS.get(header.format or "")
+        stream.seek(max(0, length - 64))
+        if ending is None or ending not in stream.read():
+            stream.seek(0)
+            header.load()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "cannot identify" in text:
+        return "is not a readable image"
+    if "truncated" in text.lower() or "premature" in text.lower() or "incomplete" in text.lower():
+        return "is truncated"
+    return text if text.startswith(("is ", "claims ")) else f"cannot be read ({text})"
+
+
+# --------------------------------------------------------------------------------- rows and labels
+
+
+def confounder_column(frame: pd.DataFrame, column: str | None) -> str | None:
+    """The manifest column that holds the confounder: `column`, or else `stratum`, or else `source`."""
+    return column or next((name for name in ("stratum", "source") if name in frame), None)
+
+
+def define_task(
+    frame: pd.DataFrame, name: Path, column: str | None, emotions: list[str] | None, needs_strata: bool
+) -> Task:
+    """Derive emotions and strata from a manifest's training rows.
+
+    frame: a manifest with `split`. name: what the messages call it. column: see `confounder_column`. emotions:
+    order of the logits, alphabetical where None. needs_strata: whether the method intervenes on the confounder.
+
+    Raises InputError where the split is missing, an emotion has no training image, or (with `needs_strata`) the
+    stratum column is missing, has gaps, or has one value.
+    """
+    if "split" not in frame:
+        raise InputError(f"{name} has no column `split`: make one with `emodo split`")
+    train = frame[frame["split"] == "train"]
+    order = tuple(emotions) if emotions else tuple(sorted(frame["emotion"].unique()))
+    lacking = [emotion for emotion in order if not (train["emotion"] == emotion).any()]
+    if lacking:
+        raise InputError(f"{name}: no training image shows {', '.join(lacking)}: split the data otherwise, or name "
+                         "the emotions to learn with --emotions")
+    stray = frame[~frame["emotion"].isin(order)]
+    if len(stray):
+        raise InputError(f"{name}, row {stray.index[0] + 1}: the emotion {stray['emotion'].iloc[0]!r} is none of "
+                         f"{', '.join(order)}: add it to --emotions or remove its rows")
+    column = confounder_column(frame, column)
+    if column is None or column not in frame:
+        if column is not None or needs_strata:
+            raise InputError(f"{name} has no column {column or 'stratum'!r} to hold the confounder; it has "
+                             f"{', '.join(c for c in frame.columns if c != 'file')}: name one with --stratum")
+        return Task(order)
+    strata = tuple(sorted(train[column].dropna().astype(str).unique()))
+    if needs_strata:
+        gaps = train.index[train[column].isna()]
+        if len(gaps):
+            raise InputError(f"{name}, row {gaps[0] + 1}: no value in column {column!r}, the confounder "
+                             f"({len(gaps)} training rows without): fill it or remove these rows")
+        if len(strata) < 2:
+            raise InputError(f"{name}: column {column!r} has one value in the training rows ({strata[0]}), and there "
+                             "is nothing to intervene on: name another column with --stratum")
+    if not strata:
+        return Task(order)
+    return Task(order, Confounder(column, strata, (1 / len(strata),) * len(strata)))
+
+
+def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it."""
+    emotion = pd.Index(task.emotions).get_indexer(frame["emotion"])
+    if task.confounder is None or task.confounder.column not in frame:
+        return emotion, np.full(len(frame), -1)
+    return emotion, pd.Index(task.strata).get_indexer(frame[task.confounder.column].astype(str))
+
+
+def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
+    """Number of each row's (stratum x emotion) cell, [rows]; for re-sampling, which cannot fill an empty cell.
+
+    Raises InputError that names the empty cells.
+    """
+    emotion, stratum = labels(frame, task)
+    cells = stratum * len(task.emotions) + emotion
+    filled = set(cells.tolist())
+    empty = [f"{s} x {e}" for i, s in enumerate(task.strata) for j, e in enumerate(task.emotions)
+             if i * len(task.emotions) + j not in filled]
+    if empty:
+        raise InputError(f"{name}: Resampling draws every (stratum x emotion) cell equally, and {len(empty)} of "
+                         f"{len(task.strata) * len(task.emotions)} have no training image ({', '.join(empty)}): "
+                         "collect some (`emodo split table1 --moved 0.1` moves some from the test part), or use a "
+                         "method that needs none")
+    return cells
+
+
+# -------------------------------------------------------------------------------------------- batches
+
+Item = tuple[Tensor, int, int, int]
+
+
+class Images(Dataset):
+    """The images of some manifest rows, as float tensors with their labels.
+
+    With `epoch` they are augmented, keyed on (seed, epoch, row); without, only resized. A row with a box is
+    cropped to it.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        task: Task,
+        size: int,
+        augmentation: Augmentation = "none",
+        seed: int = 0,
+        epoch: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """frame: a manifest or some of its rows. size: pixels of the square input."""
+        self.files = frame["file"].to_numpy(str)
+        self.rows = frame.index.to_numpy()
+        self.emotion, self.stratum = labels(frame, task)
+        self.boxes = frame[["x1", "y1", "x2", "y2"]].to_numpy(float) if "x1" in frame else None
+        self.size, self.augmentation, self.seed, self.epoch = size, augmentation, seed, epoch
+        self.max_pixels = max_pixels
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> Item | InputError:
+        """An image with its labels; an error is returned, not raised, so that it leaves a worker readably."""
+        row = int(self.rows[i])
+        try:
+            image = read_image(Path(self.files[i]), self.max_pixels)
+        except InputError as error:
+            return InputError(f"row {row + 1}: {error}")
+        if self.boxes is not None and not np.isnan(self.boxes[i]).any():
+            x1, y1, x2, y2 = self.boxes[i].round().astype(int)
+            image = image[:, y1:y2, x1:x2]
+        if self.epoch is None:
+            image = prepare(image, self.size)
+        else:
+            random = np.random.default_rng([self.seed, self.epoch, row])
+            image = augment(image, self.size, self.augmentation, random)
+        return image, int(self.emotion[i]), int(self.stratum[i]), row
+
+
+def collate(items: list[Item | InputError]) -> Batch | InputError:
+    """Stack items to a batch, images channels-last; an error among them takes the batch's place."""
+    for item in items:
+        if isinstance(item, InputError):
+            return item
+    images, emotion, stratum, row = zip(*items, strict=True)  # pyright: ignore[reportArgumentType]
+    stacked = torch.stack(images).contiguous(memory_format=torch.channels_last)
+    return Batch(stacked, torch.tensor(emotion), torch.tensor(stratum), torch.tensor(row))
+
+
+def to_device(batch: Batch | InputError, device: torch.device) -> Batch:
+    """Move a batch to a device; raises the error that came in its place."""
+    if isinstance(batch, InputError):
+        raise batch
+    moved = (t.to(device, non_blocking=True) for t in (batch.images, batch.emotion, batch.stratum, batch.row))
+    return Batch(*moved)
+
+
+def loader(
+    images: Images, batch_size: int, order: np.ndarray | None = None, workers: int = 0
+) -> DataLoader[Any]:
+    """Batches of `images` in `order` (as they stand where None), decoded by `workers` processes ahead of time."""
+    return DataLoader(
+        images,
+        batch_size,
+        sampler=None if order is None else order.tolist(),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # workers take no random number from the training's generator
+    )

@@ -1,0 +1,237 @@
+"""`emodo train`: from a manifest to a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from emodo import __version__, runs
+from emodo.files import atomic, write_text
+from emodo.methods import ERM, Method
+from emodo.records import InputError, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def train(
+    manifest: Path | None = None,
+    method: Method | None = None,
+    *,
+    run: Path | None = None,
+    stratum: str | None = None,
+    emotions: list[str] | None = None,
+    backbone: str = "resnet50",
+    pretrained: bool | Path | None = None,
+    size: int = 224,
+    augmentation: Literal["released", "light", "none"] = "released",
+    epochs: int = 160,
+    warmup: int | None = None,
+    constant: int | None = None,
+    batch_size: int = 64,
+    clip: float | None = None,
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32",
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    workers: int = 0,
+    seed: int = 0,
+    max_pixels: int = 50_000_000,
+    overwrite: bool = False,
+    resume: Path | None = None,
+) -> Path:
+    """emodo train faces.parquet --method IERN --stratum source
+
+    Train a method on the rows whose `split` is train, then predict and score the rows whose `split` is test.
+    What is tested is never used to choose anything.
+
+    Args:
+        manifest: Manifest with a column `split` (see `emodo split`).
+        method: ERM (default), Resampling, Disentanglement or IERN; its own settings follow as --method.NAME.
+        run: Folder to write, by default runs/METHOD-MANIFEST-SEED.
+        stratum: Column that holds the confounder's stratum; by default `stratum`, or else `source`.
+        emotions: Emotions in the order of the logits; by default all of the manifest, sorted.
+        backbone: Any timm model, or `small`, a net for CPUs.
+        pretrained: true downloads timm's weights, false starts at random, a path reads a state dict. By default
+            true for every timm model that has weights, as the paper starts from ImageNet.
+        size: Side of the input in pixels.
+        augmentation: As in the released code, light (crop and flip only), or none.
+        epochs: Length of the training; the released code of IERN has 160, the paper 80.
+        warmup: Epochs of linear warm-up, by default 5 in 160.
+        constant: Epochs at the full rate before the linear decay, by default 15 in 160.
+        batch_size: Images in a step, in each process.
+        clip: Largest norm of a phase's gradient; by default gradients are not clipped.
+        precision: fp32, tf32 (GPU), or bf16 mixed precision.
+        accelerator: cpu, gpu, or whichever there is.
+        devices: Processes on each node.
+        nodes: Number of nodes; start one process each with torchrun or SLURM.
+        workers: Processes that decode images, in each training process.
+        seed: Decides initial weights, order and augmentation.
+        max_pixels: Larger images are refused before they are decoded.
+        overwrite: Replace RUN where it exists.
+        resume: Continue this run from its last whole epoch; its own configuration is used.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        InputError: Whatever is wrong with the data, the folder or a setting; nothing has been written then.
+    """
+    if resume is not None:
+        if manifest is not None or method is not None or run is not None:
+            raise InputError(f"--resume {resume} takes manifest, method and settings from the run: leave them out")
+        return _train(resume, runs.config(resume), resume=True, overwrite=False)
+    if manifest is None:
+        raise InputError("there is nothing to train on: pass a manifest, or --resume RUN")
+    method = method or ERM()
+    config: dict[str, Any] = {
+        "manifest": str(manifest.resolve()),
+        "method": {"class_path": f"emodo.methods.{type(method).__name__}", "init_args": method.hyperparameters()},
+        "stratum": stratum,
+        "emotions": emotions,
+        "backbone": backbone,
+        "pretrained": str(pretrained.resolve()) if isinstance(pretrained, Path) else pretrained,
+        "size": size,
+        "augmentation": augmentation,
+        "epochs": epochs,
+        "warmup": round(epochs * 5 / 160) if warmup is None else warmup,
+        "constant": round(epochs * 15 / 160) if constant is None else constant,
+        "batch_size": batch_size,
+        "clip": clip,
+        "precision": precision,
+        "accelerator": accelerator,
+        "devices": devices,
+        "nodes": nodes,
+        "workers": workers,
+        "seed": seed,
+        "max_pixels": max_pixels,
+    }
+    _check_settings(config)
+    run = run or Path("runs") / f"{type(method).__name__}-{manifest.stem}-{seed}"
+    return _train(run, config, resume=False, overwrite=overwrite)
+
+
+def _check_settings(config: dict[str, Any]) -> None:
+    for name in ("size", "epochs", "batch_size", "devices", "nodes", "max_pixels"):
+        if config[name] < 1:
+            raise InputError(f"--{name} is {config[name]}: it must be 1 or more")
+    for name in ("warmup", "constant", "workers", "seed"):
+        if config[name] < 0:
+            raise InputError(f"--{name} is {config[name]}: it must be 0 or more")
+    if config["warmup"] + config["constant"] > config["epochs"]:
+        raise InputError(f"--warmup {config['warmup']} and --constant {config['constant']} do not fit into "
+                         f"--epochs {config['epochs']}")
+    if config["clip"] is not None and config["clip"] <= 0:
+        raise InputError(f"--clip is {config['clip']}: it must be more than 0")
+
+
+def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> Path:
+    """Train by a configuration, whether new or continued."""
+    if not resume:
+        runs.ensure_absent(run, overwrite)
+    manifest = Path(config["manifest"])
+    frame, task, method, cells = _prepare(config)
+    provenance = _provenance(manifest)
+    if resume:
+        _check_unchanged(run, task, provenance)
+    elif _is_first_process():
+        runs.create(run, config, task, overwrite)
+        write_text(run / runs.PROVENANCE, json.dumps(provenance, indent=2) + "\n")
+    if (run / runs.SCORES).is_file():
+        print(f"{run} is complete", file=sys.stderr)
+        return run
+    if _fit(run, config, frame, task, method, cells, resume):
+        _finish(run, config, frame, task, method)
+    return run
+
+
+def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.ndarray | None]:
+    """Load and check everything that can be wrong before anything is written."""
+    import torch
+
+    from emodo import manifest as manifests
+    from emodo.data import check_images, define_task, training_cells
+    from emodo.networks import create_backbone
+
+    path = Path(config["manifest"])
+    method = runs.create_method(config)
+    frame = manifests.load(path, tuple(config["emotions"]) if config["emotions"] else None)
+    task = define_task(frame, path, config["stratum"], config["emotions"], method.needs_strata)
+    train = frame[frame["split"] == "train"]
+    if not (frame["split"] == "test").any():
+        raise InputError(f"{path} has no row whose split is `test`: split the data otherwise")
+    cells = training_cells(train, task, path) if method.sampling == "balanced" else None
+    check_images(frame, path, config["max_pixels"])
+    torch.manual_seed(config["seed"])
+    pretrained = config["pretrained"]
+    backbone = create_backbone(config["backbone"], config["size"],
+                               Path(pretrained) if isinstance(pretrained, str) else pretrained)
+    method.build(task, backbone)
+    return frame, task, method, cells
+
+
+def _fit(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, method: Method,
+         cells: np.ndarray | None, resume: bool) -> bool:
+    from emodo import engine, sampling
+    from emodo.data import Images, loader
+
+    train = frame[frame["split"] == "train"]
+    seed, size = config["seed"], config["size"]
+
+    def batches(epoch: int, rank: int, ranks: int) -> Any:
+        order = sampling.shuffled(len(train), seed, epoch) if cells is None else sampling.balanced(cells, seed, epoch)
+        images = Images(train, task, size, config["augmentation"], seed, epoch, config["max_pixels"])
+        own = sampling.shard(order, config["batch_size"], rank, ranks)
+        return loader(images, config["batch_size"], own, config["workers"])
+
+    plan = engine.Plan(**{name: config[name] for name in engine.Plan.__dataclass_fields__})
+    return engine.fit(run, method, batches, plan, resume)
+
+
+def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, method: Method) -> None:
+    """Write the weights, then the test predictions, then their scores, which mark the run as complete."""
+    from safetensors.torch import save_model
+
+    from emodo import metrics
+    from emodo.inference import predict
+
+    method.cpu()
+    with atomic(run / runs.WEIGHTS) as temporary:
+        save_model(method, str(temporary))
+    test = frame[frame["split"] == "test"]
+    table = predict(method, task, test, config["size"], config["batch_size"], config["workers"],
+                    config["accelerator"], config["max_pixels"])
+    with atomic(run / runs.PREDICTIONS) as temporary:
+        table.to_parquet(temporary)
+    write_text(run / runs.SCORES, json.dumps(metrics.score(table, task), indent=2) + "\n")
+
+
+def _provenance(manifest: Path) -> dict[str, str]:
+    import torch
+
+    return {
+        "emodo": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+    }
+
+
+def _check_unchanged(run: Path, task: Task, provenance: dict[str, str]) -> None:
+    """Refuse to continue on other data: the result would be neither the old run's nor a new one's."""
+    begun = runs.provenance(run)
+    if task != runs.task(run) or begun.get("manifest_sha256") != provenance["manifest_sha256"]:
+        raise InputError(f"the manifest of {run} has changed since this run began, so it cannot be resumed: restore it, "
+                         "or train anew")
+
+
+def _is_first_process() -> bool:
+    """Whether this is rank 0; launchers name the rank in the environment, and Lightning's own does so too."""
+    import os
+
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
