@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import torch
+
 from timing import alternate, arguments, contenders
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from emodo.networks import create_backbone
 from emodo.records import Batch, Confounder, Task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from transcription import FastNorm, PlainIERN  # noqa: E402
+from transcription import FastNorm, PlainIERN
 
 
 def arguments(description: str) -> argparse.Namespace:

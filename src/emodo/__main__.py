@@ -7,9 +7,11 @@ called, so that `emodo --help` answers at once.
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 VERBS = {
@@ -62,8 +64,7 @@ def _run(verb: str, words: list[str]) -> int:
     try:
         from jsonargparse import auto_cli, set_parsing_settings
 
-        # `emodo train faces.csv` as well as --manifest; and a configuration names classes of emodo, no others
-        set_parsing_settings(parse_optionals_as_positionals=True, import_path_allowlist=["emodo"])
+        set_parsing_settings(import_path_allowlist=["emodo"])  # a configuration names no classes but ours
         module, name, _ = VERBS[verb]
         function = getattr(import_module(module), name)
         result = auto_cli(function, args=_spelled(words, function), prog=f"emodo {verb}", as_positional=True)
@@ -79,17 +80,41 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
-    """Flags as people type them: --batch-size for --batch_size, and --overwrite for --overwrite true."""
-    parameters = inspect.signature(function).parameters.values()
-    switches = {f"--{p.name}" for p in parameters if p.annotation in (bool, "bool")}
+    """What people type, as jsonargparse reads it.
+
+    --batch-size is --batch_size, --overwrite is --overwrite true, --emotions joy fear is a list, --rename
+    happy=happiness is a mapping, and a first argument that has a default, or is a list, goes by its place.
+    """
+    parameters = inspect.signature(function).parameters
+    first = next(iter(parameters.values()))
+    if words and not words[0].startswith("-"):
+        if "list[" in str(first.annotation):
+            listed = list(takewhile(lambda word: not word.startswith("-"), words))
+            words = [json.dumps(listed), *words[len(listed) :]]
+        elif first.default is not first.empty:
+            words = [f"--{first.name}", *words]
     spelled: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word.startswith("--"):
-            flag, equals, value = word.partition("=")
-            word = flag[:2] + flag[2:].replace("-", "_") + equals + value
-        spelled.append(word)
-        if word in switches and following not in ("true", "false"):
-            spelled.append("true")
+    rest = iter(words)
+    word = next(rest, None)
+    while word is not None:
+        if not word.startswith("--"):
+            spelled.append(word)
+            word = next(rest, None)
+            continue
+        flag, equals, value = word.partition("=")
+        flag = flag[:2] + flag[2:].replace("-", "_")
+        spelled.append(flag + equals + value)
+        annotation = str(parameters[flag[2:]].annotation) if flag[2:] in parameters else ""
+        values: list[str] = []
+        while (word := next(rest, None)) is not None and not word.startswith("--"):
+            values.append(word)
+        if annotation in ("bool", str(bool)) and not equals and not values:
+            values = ["true"]
+        elif "list[" in annotation and values and not values[0].startswith("["):
+            values = [json.dumps(values)]
+        elif "dict[" in annotation and values and all("=" in value for value in values):
+            values = [json.dumps(dict(value.split("=", 1) for value in values))]
+        spelled += values
     return spelled
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from emodo.records import Batch, Confounder, InputError, Task
 from emodo.transforms import Augmentation, augment, prepare
@@ -33,14 +30,11 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     Raises InputError for a file that is missing, empty, no image, truncated, or larger than `max_pixels`.
     """
     try:
-        content = file.read_bytes()
-        header = _open(io.BytesIO(content), len(content), max_pixels)
-        if header.format in ("JPEG", "PNG") and header.mode in ("RGB", "L", "RGBA", "P"):
-            encoded = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
-            return decode_image(encoded, ImageReadMode.RGB, apply_exif_orientation=True)
-        return pil_to_tensor(header.convert("RGB"))
-    except (OSError, ValueError, RuntimeError, SyntaxError) as error:
+        with file.open("rb") as stream:
+            image = ImageOps.exif_transpose(_open(stream, file.stat().st_size, max_pixels)).convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{file} {_reason(error)}") from None
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) -> None:
@@ -71,7 +65,7 @@ def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) 
         raise InputError("\n".join(lines) + "\nReplace these images or remove their rows.")
 
 
-def _open(stream: io.BytesIO | io.BufferedReader, length: int, max_pixels: int) -> Image.Image:
+def _open(stream: BinaryIO, length: int, max_pixels: int) -> Image.Image:
     if length == 0:
         raise ValueError("is empty (zero bytes)")
     # Pillow warns of large images by itself; the limit here is ours

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from emodo.records import InputError
 
 
 @contextmanager
@@ -27,6 +30,33 @@ def atomic(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `out`; on success it takes the place of `out` in one step.
+
+    Killed at any instant, `out` is the whole folder or what it was before: absent or empty. A temporary
+    folder that a killed process has left is cleared by the next one. Raises InputError where `out` is a file
+    or holds anything.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} exists and is not an empty folder: name a new one.")
+    target = out.resolve()
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        # Files may still be in memory when the rename is on the disk: a power cut would leave them empty.
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(folder, name))
+            sync_folder(Path(folder))
+        temporary.replace(target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Fsync a folder's entries, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -40,3 +70,8 @@ def write_text(target: Path, text: str) -> None:
     """Write UTF-8 text to `target`, whole or not at all."""
     with atomic(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())

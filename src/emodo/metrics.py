@@ -52,11 +52,12 @@ def score(predictions: pd.DataFrame, task: Task) -> dict[str, Any]:
     or names an emotion or predicted stratum that the task does not know.
     """
     _check(predictions, task)
-    right = (predictions["emotion"] == predictions["predicted"]).to_numpy(dtype=bool)
-    known = predictions["stratum"].dropna().unique()
-    strata = (*task.strata, *sorted(set(known) - set(task.strata)))
-    emotion_index = _index(predictions["emotion"], task.emotions)
-    stratum_index = _index(predictions["stratum"], strata)
+    emotion_index = _index(_column(predictions, "emotion"), task.emotions)
+    predicted_index = _index(_column(predictions, "predicted"), task.emotions)
+    right = emotion_index == predicted_index
+    stratum = _column(predictions, "stratum")
+    strata = (*task.strata, *sorted(set(stratum[~pd.isna(stratum)]) - set(task.strata)))
+    stratum_index = _index(stratum, strata)
 
     emotion_n, emotion_right = _tally(right, emotion_index, len(task.emotions))
     stratum_n, stratum_right = _tally(right, stratum_index, len(strata))
@@ -81,16 +82,16 @@ def score(predictions: pd.DataFrame, task: Task) -> dict[str, Any]:
         "strata": _accuracies(strata, stratum_n, stratum_right),
         "cells": cells,
         "worst_cell": _worst(cells),
-        "confusion": _confusion(emotion_index, predictions["predicted"], task.emotions, task.emotions),
-        "confounder": _confounder(predictions, stratum_index, strata, task),
+        "confusion": _confusion(emotion_index, predicted_index, task.emotions, task.emotions),
+        "confounder": _confounder(predictions, stratum_index, strata, task.strata),
     }
 
 
 def pool(predictions: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put the predictions of several folds under one another, to be scored as one test set.
 
-    The paper's averages are pooled over the test images of its three folds, [2991 rows] in the o.o.d. setting,
-    which is not the mean of three folds' accuracies: the folds differ in size.
+    The paper's averages are pooled over the test images of its three folds, [2991 rows] in the o.o.d.
+    setting, which is not the mean of three folds' accuracies: the folds differ in size.
 
     Raises InputError where there is nothing to pool.
     """
@@ -109,19 +110,23 @@ def _check(predictions: pd.DataFrame, task: Task) -> None:
                           ("stratum_predicted", task.strata)):
         if column not in predictions.columns:
             continue
-        found = predictions[column]
-        unknown = ~found.isin(names)
+        found = _column(predictions, column)
+        unknown = _index(found, names) < 0
         if column == "stratum_predicted":
-            unknown &= found.notna()
+            unknown &= ~pd.isna(found)
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
-            raise InputError(f"row {row} of the predictions has {column} {found.iloc[row]!r}, which is none of "
-                             f"{', '.join(names) or 'the strata: the task has none'}")
+            raise InputError(f"row {row} of the predictions has {column} {found[row]!r}, which is not among "
+                             f"the task's {', '.join(names) or 'strata: it has none'}")
 
 
-def _index(names: pd.Series, order: Sequence[str]) -> np.ndarray:
-    """Number names by their place in `order`, [n] int, -1 where missing."""
-    return pd.Index(order, dtype=object).get_indexer(pd.Index(names.astype(object)))
+def _column(predictions: pd.DataFrame, name: str) -> np.ndarray:
+    return predictions[name].to_numpy(dtype=object)
+
+
+def _index(names: np.ndarray, order: Sequence[str]) -> np.ndarray:
+    """Number names by their place in `order`, [n] int, -1 where missing or not in it."""
+    return pd.Index(order, dtype=object).get_indexer(pd.Index(names, dtype=object))
 
 
 def _tally(right: np.ndarray, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,11 +153,10 @@ def _worst(cells: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any] | None
 
 
 def _confusion(
-    truth: np.ndarray, predicted: pd.Series, rows: Sequence[str], columns: Sequence[str]
+    truth: np.ndarray, predicted: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> dict[str, Any]:
-    column = _index(predicted, columns)
-    both = (truth >= 0) & (column >= 0)
-    counts = np.bincount(truth[both] * len(columns) + column[both], minlength=len(rows) * len(columns))
+    both = (truth >= 0) & (predicted >= 0)
+    counts = np.bincount(truth[both] * len(columns) + predicted[both], minlength=len(rows) * len(columns))
     return {
         "rows": list(rows),
         "columns": list(columns),
@@ -161,16 +165,16 @@ def _confusion(
 
 
 def _confounder(
-    predictions: pd.DataFrame, truth: np.ndarray, strata: Sequence[str], task: Task
+    predictions: pd.DataFrame, truth: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> dict[str, Any] | None:
     if "stratum_predicted" not in predictions.columns:
         return None
-    predicted = predictions["stratum_predicted"]
-    both = (truth >= 0) & predicted.notna().to_numpy()
+    # `rows` begins with `columns`, so one number means one stratum in both.
+    predicted = _index(_column(predictions, "stratum_predicted"), columns)
+    both = (truth >= 0) & (predicted >= 0)
     n = int(both.sum())
-    right = int((_index(predicted, strata)[both] == truth[both]).sum())
     return {
         "n": n,
-        "accuracy": right / n if n else None,
-        "confusion": _confusion(truth, predicted, strata, task.strata),
+        "accuracy": int((predicted[both] == truth[both]).sum()) / n if n else None,
+        "confusion": _confusion(truth, predicted, rows, columns),
     }

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from emodo.files import sync_folder, write_text
+from emodo.files import new_folder, write_text
 from emodo.records import Confounder, InputError, Task
 
 if TYPE_CHECKING:
@@ -33,22 +33,20 @@ PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.cs
 CHECKPOINT = "checkpoints/last.ckpt"
 
 
-def create(run: Path, config: dict[str, Any], task: Task, overwrite: bool = False) -> None:
-    """Create the folder `run` with its configuration and task, all at once or not at all.
+def create(
+    run: Path, config: dict[str, Any], task: Task, provenance: dict[str, str], overwrite: bool = False
+) -> None:
+    """Create the folder `run` with its configuration, task and provenance, all at once or not at all.
 
     Raises InputError where the folder exists already and `overwrite` is not set.
     """
     ensure_absent(run, overwrite)
-    run.parent.mkdir(parents=True, exist_ok=True)
-    growing = run.with_name(f".{run.name}.tmp")
-    shutil.rmtree(growing, ignore_errors=True)
-    growing.mkdir()
-    write_text(growing / CONFIG, yaml.safe_dump(config, sort_keys=False))
-    write_text(growing / TASK, json.dumps(_plain(task), indent=2) + "\n")
     if run.exists():
         shutil.rmtree(run)
-    growing.rename(run)
-    sync_folder(run.parent)
+    with new_folder(run) as folder:
+        write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
+        write_text(folder / TASK, json.dumps(_plain(task), indent=2) + "\n")
+        write_text(folder / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
 
 
 def ensure_absent(run: Path, overwrite: bool = False) -> None:

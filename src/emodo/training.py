@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -132,17 +133,17 @@ def _check_settings(config: dict[str, Any]) -> None:
 
 def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> Path:
     """Train by a configuration, whether new or continued."""
-    if not resume:
+    first = _is_first_process()
+    if not resume and first:
         runs.ensure_absent(run, overwrite)
     manifest = Path(config["manifest"])
     frame, task, method, cells = _prepare(config)
     provenance = _provenance(manifest)
     if resume:
         _check_unchanged(run, task, provenance)
-    elif _is_first_process():
-        runs.create(run, config, task, overwrite)
-        write_text(run / runs.PROVENANCE, json.dumps(provenance, indent=2) + "\n")
-    if (run / runs.SCORES).is_file():
+    elif first:
+        runs.create(run, config, task, provenance, overwrite)
+    if resume and (run / runs.SCORES).is_file():
         print(f"{run} is complete", file=sys.stderr)
         return run
     if _fit(run, config, frame, task, method, cells, resume):
@@ -231,7 +232,5 @@ def _check_unchanged(run: Path, task: Task, provenance: dict[str, str]) -> None:
 
 
 def _is_first_process() -> bool:
-    """Whether this is rank 0; launchers name the rank in the environment, and Lightning's own does so too."""
-    import os
-
+    """Whether this is rank 0: torchrun, SLURM and Lightning's own launcher name the rank in the environment."""
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))

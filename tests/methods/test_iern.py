@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from transcription import PlainIERN
 
 from emodo.methods import IERN, Disentanglement
 from emodo.networks import Backbone, small_body
 from emodo.records import Batch, Confounder, Task
+from transcription import PlainIERN
 
 TASK = Task(("anger", "fear", "joy", "sadness"), Confounder("source", ("a", "b", "c"), (1 / 3,) * 3))
 

@@ -1,0 +1,31 @@
+"""Generated data that the tests share; small nets, one thread, no network."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start, too
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+SMALL = {"backbone": "small", "size": 32, "augmentation": "light", "epochs": 2, "batch_size": 16, "accelerator": "cpu"}
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory) -> Path:
+    """Manifest of 108 generated faces, fold 1 of Table 1."""
+    from emodo.splits import split_table1
+    from emodo.synthetic.faces import generate
+
+    folder = tmp_path_factory.mktemp("data")
+    manifest = generate(folder / "faces", subjects=2, size=32)
+    return split_table1(manifest, folder / "faces" / "fold1.csv", fold=1)
+
+
+@pytest.fixture
+def small() -> dict:
+    """Settings of `train` for a run of seconds."""
+    return dict(SMALL)
