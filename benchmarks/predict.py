@@ -1,6 +1,6 @@
 """Prediction by Eq. 9: the product against the strata one after the other.
 
-    python benchmarks/predict.py --strata 3 10 --batch 8
+python benchmarks/predict.py --strata 3 10 --batch 8
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ if __name__ == "__main__":
         method.fold()
         plain.eval()
         method.to(memory_format=torch.channels_last)
-        fast = type(batch)(batch.images.contiguous(memory_format=torch.channels_last), batch.emotion, batch.stratum,
-                           batch.row)
+        fast = type(batch)(
+            batch.images.contiguous(memory_format=torch.channels_last), batch.emotion, batch.stratum, batch.row
+        )
 
         def product(method=method, fast=fast) -> None:
-            with torch.inference_mode(), torch.autocast(
-                options.device, torch.bfloat16, enabled=options.precision == "bf16"
+            with (
+                torch.inference_mode(),
+                torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16"),
             ):
                 method(fast)
 
@@ -29,6 +31,10 @@ if __name__ == "__main__":
             with torch.inference_mode():
                 plain.predict(batch.images)
 
-        print(f"prediction, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
-              f"{options.device} {options.precision}: ", end="", flush=True)
+        print(
+            f"prediction, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
+            f"{options.device} {options.precision}: ",
+            end="",
+            flush=True,
+        )
         alternate(product, reference, options)

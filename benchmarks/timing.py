@@ -60,5 +60,8 @@ def alternate(product: Callable[[], object], plain: Callable[[], object], option
                 times[name].append(time.perf_counter() - start)
     product_s, plain_s = (statistics.median(times[name]) for name in ("product", "plain"))
     rate = options.batch / product_s
-    print(f"plain {plain_s * 1e3:8.1f} ms   product {product_s * 1e3:8.1f} ms ({rate:.1f} images/s)   "
-          f"ratio {plain_s / product_s:.2f}", flush=True)
+    print(
+        f"plain {plain_s * 1e3:8.1f} ms   product {product_s * 1e3:8.1f} ms ({rate:.1f} images/s)   "
+        f"ratio {plain_s / product_s:.2f}",
+        flush=True,
+    )

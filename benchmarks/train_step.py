@@ -1,6 +1,6 @@
 """One training step of IERN: the product against a plain transcription of Algorithm 1.
 
-    python benchmarks/train_step.py --strata 3 10 --batch 8
+python benchmarks/train_step.py --strata 3 10 --batch 8
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if __name__ == "__main__":
         method.train()
         plain.train()
         method.to(memory_format=torch.channels_last)
-        fast = type(batch)(batch.images.contiguous(memory_format=torch.channels_last), batch.emotion, batch.stratum,
-                           batch.row)
+        fast = type(batch)(
+            batch.images.contiguous(memory_format=torch.channels_last), batch.emotion, batch.stratum, batch.row
+        )
         optimizers = {name: torch.optim.Adam(groups, fused=True) for name, groups in method.phases().items()}
 
         def product(method=method, optimizers=optimizers, fast=fast) -> None:
@@ -27,6 +28,10 @@ if __name__ == "__main__":
                     torch.stack(list(terms.values())).sum().backward()
                     optimizers[phase].step()
 
-        print(f"training step, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
-              f"{options.device} {options.precision}: ", end="", flush=True)
+        print(
+            f"training step, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
+            f"{options.device} {options.precision}: ",
+            end="",
+            flush=True,
+        )
         alternate(product, lambda plain=plain, b=batch: plain.step(b.images, b.emotion, b.stratum), options)

@@ -42,8 +42,10 @@ def only(file: Path, **options: object) -> str:
 
 
 def test_csv_keeps_names_as_written_and_gives_absolute_files(folder: Path) -> None:
-    file = write(folder, "path,emotion,subject,age,x1,y1,x2,y2\n"
-                         "images/a.png,anger,001,24,1,2,30.5,30\nimages/./b.png,fear,,NA,,,,\n")
+    file = write(
+        folder,
+        "path,emotion,subject,age,x1,y1,x2,y2\nimages/a.png,anger,001,24,1,2,30.5,30\nimages/./b.png,fear,,NA,,,,\n",
+    )
     frame = manifest.load(file)
     assert list(frame["path"]) == ["images/a.png", "images/./b.png"]
     assert list(frame["file"]) == [str(folder / "images/a.png"), str(folder / "images/b.png")]
@@ -66,9 +68,12 @@ def test_line_ends_and_byte_order_marks(folder: Path, end: str, bom: bytes) -> N
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".CSV"])
 def test_a_saved_manifest_loads_equal(folder: Path, suffix: str) -> None:
-    frame = manifest.load(write(folder, "emotion,age,path,subject,x1,y1,x2,y2\n"
-                                        'anger,"2,4\n",images/a.png,01,0,0,40,30\n'
-                                        "joy,,images/b.png,,,,,\n"))
+    frame = manifest.load(
+        write(
+            folder,
+            'emotion,age,path,subject,x1,y1,x2,y2\nanger,"2,4\n",images/a.png,01,0,0,40,30\njoy,,images/b.png,,,,,\n',
+        )
+    )
     target = folder / f"new{suffix}"
     manifest.save(frame, target)
     again = manifest.load(target)
@@ -77,9 +82,16 @@ def test_a_saved_manifest_loads_equal(folder: Path, suffix: str) -> None:
 
 
 def test_parquet_has_plain_columns_and_numbers_become_names(folder: Path) -> None:
-    table = pd.DataFrame({"path": ["images/a.png", "images/b.png"],
-                          "emotion": pd.Categorical(["anger", "joy"]), "subject": [7.0, None],
-                          "sequence": [3, 4], "source": ["", "x"], "age": [30, 40]})
+    table = pd.DataFrame(
+        {
+            "path": ["images/a.png", "images/b.png"],
+            "emotion": pd.Categorical(["anger", "joy"]),
+            "subject": [7.0, None],
+            "sequence": [3, 4],
+            "source": ["", "x"],
+            "age": [30, 40],
+        }
+    )
     table.set_index("path").to_parquet(folder / "indexed.parquet")
     frame = manifest.load(folder / "indexed.parquet")
     assert frame["subject"][0] == "7"
@@ -97,8 +109,11 @@ def test_paths_follow_a_moved_project_and_a_moved_manifest(folder: Path) -> None
     (folder / "images").rename(project / "data/images")
     frame = manifest.load(write(project / "data", f"{HEADER}\nimages/a.png,anger\n"))
     (project / "splits/deep").mkdir(parents=True)
-    for place, path in (("data/x.csv", "images/a.png"), ("splits/x.csv", "../data/images/a.png"),
-                        ("splits/deep/x.csv", str(project / "data/images/a.png"))):
+    for place, path in (
+        ("data/x.csv", "images/a.png"),
+        ("splits/x.csv", "../data/images/a.png"),
+        ("splits/deep/x.csv", str(project / "data/images/a.png")),
+    ):
         manifest.save(frame, project / place)
         assert pd.read_csv(project / place)["path"].tolist() == [path]
         assert manifest.load(project / place)["file"][0] == str(project / "data/images/a.png")
@@ -144,8 +159,10 @@ def test_files_that_are_no_tables(folder: Path) -> None:
 def test_columns_that_are_missing_repeated_nameless_or_reserved(folder: Path) -> None:
     lines = problems(write(folder, "file,label\nimages/a.png,anger\n"))
     assert [line.split(": ", 1)[1] for line in lines] == [
-        "no column path (found: file, label)", "no column emotion (found: file, label)",
-        "the column file is kept for absolute paths: rename it"]
+        "no column path (found: file, label)",
+        "no column emotion (found: file, label)",
+        "the column file is kept for absolute paths: rename it",
+    ]
     assert "more than one column is named emotion" in only(write(folder, "path,emotion,emotion\na,b,c\n"))
     assert "column 1 has no name" in only(write(folder, ",path,emotion\n0,images/a.png,anger\n"))
     assert "no column x2, y2" in only(write(folder, "path,emotion,x1,y1\nimages/a.png,anger,1,2\n"))
@@ -157,8 +174,11 @@ def test_columns_that_are_missing_repeated_nameless_or_reserved(folder: Path) ->
 
 
 def test_everything_wrong_is_shown_at_once_in_row_order(folder: Path) -> None:
-    file = write(folder, "path,emotion,split\nimages/a.png,Happy,train\n,anger,test\nimages/b.png,,dev\n"
-                         "images/no.png,joy,\nimages/a.png,joy,train\n")
+    file = write(
+        folder,
+        "path,emotion,split\nimages/a.png,Happy,train\n,anger,test\nimages/b.png,,dev\n"
+        "images/no.png,joy,\nimages/a.png,joy,train\n",
+    )
     assert [line.removeprefix(f"{file}: ") for line in problems(file)] == [
         "row 1: unknown emotion 'Happy': did you mean 'happiness'?",
         "row 2: the path is empty",
@@ -177,9 +197,19 @@ def test_many_problems_are_counted(folder: Path) -> None:
     assert lines[20] == "... and 75 more"
 
 
-@pytest.mark.parametrize(("written", "meant"), [
-    ("hapiness", "happiness"), ("Anger", "anger"), ("SAD", "sadness"), (" fear", "fear"), ("cheerfulness",
-    "cheerfullness"), ("Doubt/Confusion", "doubt/confusion"), ("3", None), ("xylophone", None)])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("hapiness", "happiness"),
+        ("Anger", "anger"),
+        ("SAD", "sadness"),
+        (" fear", "fear"),
+        ("cheerfulness", "cheerfullness"),
+        ("Doubt/Confusion", "doubt/confusion"),
+        ("3", None),
+        ("xylophone", None),
+    ],
+)
 def test_emotions_are_suggested(folder: Path, written: str, meant: str | None) -> None:
     line = only(write(folder, f"{HEADER}\nimages/a.png,{written}\n"))
     assert line.endswith(f"unknown emotion {written!r}" + (f": did you mean {meant!r}?" if meant else ""))
@@ -211,11 +241,19 @@ def test_the_vocabulary_holds_the_fields_data_sets() -> None:
     assert not set(manifest.ALIASES) & manifest.EMOTIONS
 
 
-@pytest.mark.parametrize(("box", "problem"), [
-    ("1,2,3,", "incomplete"), ("1,2,x,4", "x2 is 'x', not a number"), ("1,2,inf,4", "not a number"),
-    ("5,2,5,4", "empty or inverted (x1 5, y1 2, x2 5, y2 4)"), ("5,9,8,4", "empty or inverted"),
-    ("-1,2,5,4", "negative corner"), ("0,0,41,30", "outside the image, 40 x 30 pixels"),
-    ("0,0,40,30.5", "y2 30.5) reaches outside")])
+@pytest.mark.parametrize(
+    ("box", "problem"),
+    [
+        ("1,2,3,", "incomplete"),
+        ("1,2,x,4", "x2 is 'x', not a number"),
+        ("1,2,inf,4", "not a number"),
+        ("5,2,5,4", "empty or inverted (x1 5, y1 2, x2 5, y2 4)"),
+        ("5,9,8,4", "empty or inverted"),
+        ("-1,2,5,4", "negative corner"),
+        ("0,0,41,30", "outside the image, 40 x 30 pixels"),
+        ("0,0,40,30.5", "y2 30.5) reaches outside"),
+    ],
+)
 def test_boxes(folder: Path, box: str, problem: str) -> None:
     header = "path,emotion,x1,y1,x2,y2\n"
     file = write(folder, f"{header}images/a.png,anger,0,0,40,30\nimages/a.png,joy,{box}\n")
@@ -269,8 +307,14 @@ def test_a_sequence_in_two_splits(folder: Path) -> None:
 
 
 def test_keys_name_sequences_and_subjects_within_their_source() -> None:
-    frame = pd.DataFrame({"path": list("abcde"), "source": ["A", "A", "B", None, "A"],
-                          "sequence": ["1", "1", "1", "1", None], "subject": ["1", "1", "1", None, None]})
+    frame = pd.DataFrame(
+        {
+            "path": list("abcde"),
+            "source": ["A", "A", "B", None, "A"],
+            "sequence": ["1", "1", "1", "1", None],
+            "subject": ["1", "1", "1", None, None],
+        }
+    )
     sequence, subject = manifest.sequence_key(frame), manifest.subject_key(frame)
     assert sequence.nunique() == 4
     assert sequence[0] == sequence[1] != sequence[2]
@@ -297,10 +341,15 @@ def test_a_target_is_refused_before_any_work(folder: Path) -> None:
 
 def test_a_large_manifest_takes_no_loop_over_rows(tmp_path: Path) -> None:
     rows = np.arange(100_000)
-    frame = pd.DataFrame({"path": [f"{n // 1000}/{n}.jpg" for n in rows],
-                          "emotion": np.where(rows % 2, "joy", "fear"), "source": "A",
-                          "sequence": [str(n // 3) for n in rows],
-                          "split": np.where(rows < 60_000, "train", "test")})
+    frame = pd.DataFrame(
+        {
+            "path": [f"{n // 1000}/{n}.jpg" for n in rows],
+            "emotion": np.where(rows % 2, "joy", "fear"),
+            "source": "A",
+            "sequence": [str(n // 3) for n in rows],
+            "split": np.where(rows < 60_000, "train", "test"),
+        }
+    )
     manifest.save(frame, tmp_path / "large.parquet")
     start = time.perf_counter()
     assert len(manifest.load(tmp_path / "large.parquet", check_files=False)) == 100_000

@@ -58,11 +58,12 @@ def test_each_emotion_stratum_and_cell_is_counted() -> None:
 
 
 def test_equally_bad_cells_are_named_in_alphabetical_order() -> None:
-    wrong = [("1", "joy", "lab", "fear", "lab"), ("2", "anger", "street", "fear", "lab"),
-             ("3", "anger", "lab", "fear", "lab")]
-    assert score(table(wrong), TASK)["worst_cell"] == {
-        "emotion": "anger", "stratum": "lab", "n": 1, "accuracy": 0.0
-    }
+    wrong = [
+        ("1", "joy", "lab", "fear", "lab"),
+        ("2", "anger", "street", "fear", "lab"),
+        ("3", "anger", "lab", "fear", "lab"),
+    ]
+    assert score(table(wrong), TASK)["worst_cell"] == {"emotion": "anger", "stratum": "lab", "n": 1, "accuracy": 0.0}
 
 
 def test_confusion_has_truth_in_rows_and_predictions_in_columns() -> None:

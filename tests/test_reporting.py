@@ -57,8 +57,9 @@ class Page(HTMLParser):
             element[2].append(data)
 
     def all(self, *tags: str) -> list[tuple[str, dict[str, str], str]]:
-        return [(tag, attributes, " ".join("".join(text).split()))
-                for tag, attributes, text in self.elements if tag in tags]
+        return [
+            (tag, attributes, " ".join("".join(text).split())) for tag, attributes, text in self.elements if tag in tags
+        ]
 
     def texts(self, *tags: str) -> list[str]:
         return [text for _, _, text in self.all(*tags)]
@@ -85,8 +86,14 @@ def predicted(table: pd.DataFrame, task: Task = TASK, wrong: int = 3, strata: bo
     test = table[table["split"] == "test"].reset_index(drop=True)
     truth = np.array([task.emotions.index(emotion) for emotion in test["emotion"]])
     guess = np.where(np.arange(len(test)) < wrong, (truth + 1) % len(task.emotions), truth)
-    found = pd.DataFrame({"path": test["path"], "emotion": test["emotion"], "stratum": test["place"],
-                          "predicted": np.array(task.emotions, dtype=object)[guess]})
+    found = pd.DataFrame(
+        {
+            "path": test["path"],
+            "emotion": test["emotion"],
+            "stratum": test["place"],
+            "predicted": np.array(task.emotions, dtype=object)[guess],
+        }
+    )
     for e, emotion in enumerate(task.emotions):
         found[f"p:{emotion}"] = np.where(guess == e, 0.77, 0.115)
         for s, stratum in enumerate(task.strata if strata else ()):
@@ -94,10 +101,14 @@ def predicted(table: pd.DataFrame, task: Task = TASK, wrong: int = 3, strata: bo
     return found.assign(stratum_predicted=found["stratum"]) if strata else found
 
 
-def run(folder: Path, predictions: pd.DataFrame, task: Task = TASK, method: str = "IERN",
-        manifest: str = "faces.csv") -> Path:
-    config = {"manifest": str(folder.parent / manifest), "seed": 7,
-              "method": {"class_path": f"emodo.methods.{method}", "init_args": {"note": "</pre><script>"}}}
+def run(
+    folder: Path, predictions: pd.DataFrame, task: Task = TASK, method: str = "IERN", manifest: str = "faces.csv"
+) -> Path:
+    config = {
+        "manifest": str(folder.parent / manifest),
+        "seed": 7,
+        "method": {"class_path": f"emodo.methods.{method}", "init_args": {"note": "</pre><script>"}},
+    }
     runs.create(folder, config, task)
     predictions.to_parquet(folder / runs.PREDICTIONS)
     (folder / runs.SCORES).write_text("{}")  # the page computes its own
@@ -110,8 +121,10 @@ def run(folder: Path, predictions: pd.DataFrame, task: Task = TASK, method: str 
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("two")
     table = images(folder)
-    return [run(folder / "iern", predicted(table)),
-            run(folder / "erm", predicted(table, wrong=6, strata=False), method="ERM")]
+    return [
+        run(folder / "iern", predicted(table)),
+        run(folder / "erm", predicted(table, wrong=6, strata=False), method="ERM"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -188,13 +201,12 @@ def test_tables_have_captions_scopes_and_full_rows(page: Page) -> None:
 
 def test_the_numbers_are_those_of_the_runs(page: Page) -> None:
     assert page.texts("p")[:3] == [
-        "iern and erm were tested on the same 12 images of faces.csv (split test), of 3 emotions in 2 strata "
-        "of place.",
+        "iern and erm were tested on the same 12 images of faces.csv (split test), of 3 emotions in 2 strata of place.",
         "iern is right on 75.0 % of them, erm on 50.0 %: 25.0 points apart.",
         "Training never showed 1 of the 6 combinations of an emotion and a stratum; 2 of the 12 test images "
         "(16.7 %) are of these.",
     ]
-    iern = page.html[page.html.index("Accuracy on the test images"):]
+    iern = page.html[page.html.index("Accuracy on the test images") :]
     row = re.findall(r"<tr>.*?</tr>", iern, re.DOTALL)[1]
     assert re.findall(r"\d+\.\d", row) == ["75.0", "75.0", "0.0", "0.0", "25.0", "100.0", "100.0"]
     assert "anger, lab (n = 2)" in row
@@ -223,8 +235,14 @@ def test_figures_follow_the_theme(page: Page) -> None:
 
 def test_text_can_be_read_in_both_themes() -> None:
     for theme in themes():
-        for ink, ground in (("ink", "page"), ("ink", "shade"), ("ink", "panel"), ("quiet", "page"),
-                            ("absent", "absent-fill"), ("absent", "page")):
+        for ink, ground in (
+            ("ink", "page"),
+            ("ink", "shade"),
+            ("ink", "panel"),
+            ("quiet", "page"),
+            ("absent", "absent-fill"),
+            ("absent", "page"),
+        ):
             assert contrast(theme[f"--{ink}"], theme[f"--{ground}"]) >= 4.5
         for slot in range(figures.RUN_COLOURS):
             assert contrast(theme[f"--run-{slot}"], theme["--page"]) >= 3
@@ -238,8 +256,9 @@ def themes() -> list[dict[str, str]]:
 
 def contrast(a: str, b: str) -> float:
     """WCAG 2.2, contrast ratio."""
+
     def luminance(colour: str) -> float:
-        parts = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -313,8 +332,8 @@ def test_unusual_names_and_many_strata_are_shown(tmp_path: Path) -> None:
     shown = made([folder])
     assert {"喜び", "$x$", "a\N{REPLACEMENT CHARACTER}b"} <= set(shown.texts("text"))
     assert "Test: 120 images; the 12 of 20 strata with most test images" in shown.texts("caption")
-    html = shown.html[shown.html.index("ccim: true and predicted stratum, 100.0"):]
-    rows = re.findall(r"<tr>.*?</tr>", html[html.index("<table>"):html.index("</table>")], re.DOTALL)
+    html = shown.html[shown.html.index("ccim: true and predicted stratum, 100.0") :]
+    rows = re.findall(r"<tr>.*?</tr>", html[html.index("<table>") : html.index("</table>")], re.DOTALL)
     counts = [int(n) for row in rows[1:] for n in re.findall(r"<td[^>]*>(\d+)", row)[:-1]]
     assert len(counts) == 13 * 13
     assert counts[-1] == 8 * 6  # the strata that are joined, and no image lost
@@ -337,8 +356,7 @@ def test_thumbnails_are_small_framed_and_never_decoded_beyond_the_limit(tmp_path
         bomb = tmp_path / "bomb.png"
         header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
         pixels = zlib.compress(bytes((1 + side // 8) * min(side, 7072)))
-        bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
-                         + chunk(b"IEND", b""))
+        bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
         assert bomb.stat().st_size < 30_000
         assert figures.thumbnail(bomb) is None
     (tmp_path / "broken.jpg").write_bytes(wide.read_bytes()[:60])
@@ -373,8 +391,11 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(tmp_path: Pat
         ([good, growing], "growing has no scores.json: its training has not finished"),
         ([broken], "broken cannot be read as a run"),
         ([good, run(tmp_path / "feelings", predicted(table), other)], "feelings has other emotions .* than"),
-        ([good, run(tmp_path / "fewer", predicted(table).iloc[1:])], "fewer was tested on other images than "
-         r"good \(11 rows and 12, and only one of them has test & <b>000.png\)"),
+        (
+            [good, run(tmp_path / "fewer", predicted(table).iloc[1:])],
+            "fewer was tested on other images than "
+            r"good \(11 rows and 12, and only one of them has test & <b>000.png\)",
+        ),
         ([good, run(tmp_path / "labels", twisted)], "another true emotion than good in 1 rows .*000.png is"),
         ([good, run(tmp_path / "strata", moved)], "strata groups the test images by other strata than good"),
         ([run(tmp_path / "awe", unknown)], "awe: row 0 of the predictions has predicted 'awe'"),
@@ -400,8 +421,10 @@ def test_an_existing_page_is_replaced_only_on_demand(two: list[Path], tmp_path: 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     table = images(tmp_path)
-    folders = [run(tmp_path / seed / "erm", predicted(table, wrong=at), manifest="../faces.csv")
-               for at, seed in enumerate(("a", "b"))]
+    folders = [
+        run(tmp_path / seed / "erm", predicted(table, wrong=at), manifest="../faces.csv")
+        for at, seed in enumerate(("a", "b"))
+    ]
     names: list[Any] = made(folders).texts("h3")
     assert str(folders[0]) in names
     assert str(folders[1]) in names

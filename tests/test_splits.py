@@ -24,8 +24,10 @@ def mix() -> pd.DataFrame:
         for emotion, count in zip(EMOTIONS, counts, strict=True):
             for _ in range(count):
                 number += 1
-                rows += [(f"{source}/{number}/{frame}.png", emotion, source, f"S{number % 40}", str(number))
-                         for frame in range(3)]
+                rows += [
+                    (f"{source}/{number}/{frame}.png", emotion, source, f"S{number % 40}", str(number))
+                    for frame in range(3)
+                ]
     return pd.DataFrame(rows, columns=["path", "emotion", "source", "subject", "sequence"])
 
 
@@ -36,8 +38,7 @@ def random_frame(seed: int) -> pd.DataFrame:
     for number in range(int(rng.integers(60, 160))):
         source, emotion = f"source {rng.integers(rng.integers(1, 5))}", EMOTIONS[rng.integers(6)]
         subject, sequence = f"S{rng.integers(25)}", None if number % 7 == 0 else f"{emotion}{number}"
-        rows += [(f"{number}_{frame}.png", emotion, source, subject, sequence)
-                 for frame in range(rng.integers(1, 6))]
+        rows += [(f"{number}_{frame}.png", emotion, source, subject, sequence) for frame in range(rng.integers(1, 6))]
     return pd.DataFrame(rows, columns=["path", "emotion", "source", "subject", "sequence"])
 
 
@@ -81,8 +82,13 @@ def test_moved_sequences_come_from_every_cell_and_depend_on_the_seed() -> None:
     moved, other = (splits.table1(mix(), 1, moved=0.1, seed=seed) for seed in (0, 1))
     changed = moved[(whole["split"] == "test") & (moved["split"] == "train")]
     assert changed.groupby(["source", "emotion"])["sequence"].nunique().to_dict() == {
-        ("CK+", "anger"): 4, ("CK+", "happiness"): 7, ("MMI", "disgust"): 3, ("MMI", "sadness"): 3,
-        ("Oulu-CASIA", "fear"): 8, ("Oulu-CASIA", "surprise"): 8}
+        ("CK+", "anger"): 4,
+        ("CK+", "happiness"): 7,
+        ("MMI", "disgust"): 3,
+        ("MMI", "sadness"): 3,
+        ("Oulu-CASIA", "fear"): 8,
+        ("Oulu-CASIA", "surprise"): 8,
+    }
     assert (other["split"] != moved["split"]).any()
     assert ((whole["split"] == "train") <= (moved["split"] == "train")).all()
 
@@ -170,7 +176,8 @@ def test_validation_is_cut_from_training_only() -> None:
     builders: list[Callable[[float], pd.DataFrame]] = [
         lambda part: splits.table1(mix(), 2, moved=0.1, validation=part),
         lambda part: splits.by_sequence(mix(), 0.3, part),
-        lambda part: splits.by_subject(mix(), 0.3, part)]
+        lambda part: splits.by_subject(mix(), 0.3, part),
+    ]
     for build in builders:
         without, cut = build(0.0), build(0.2)
         assert ((without["split"] == "test") == (cut["split"] == "test")).all()
@@ -179,8 +186,13 @@ def test_validation_is_cut_from_training_only() -> None:
 
 
 def test_a_sequence_of_several_emotions_stays_whole_and_counts_once() -> None:
-    frame = pd.DataFrame({"path": [f"{n}.png" for n in range(120)], "sequence": np.repeat(np.arange(20), 6),
-                          "emotion": list(EMOTIONS) * 20})
+    frame = pd.DataFrame(
+        {
+            "path": [f"{n}.png" for n in range(120)],
+            "sequence": np.repeat(np.arange(20), 6),
+            "emotion": list(EMOTIONS) * 20,
+        }
+    )
     for seed in range(5):
         split = splits.by_sequence(frame, 0.25, seed=seed)
         splits.check(split)
@@ -188,8 +200,9 @@ def test_a_sequence_of_several_emotions_stays_whole_and_counts_once() -> None:
 
 
 def test_a_subject_of_one_name_in_two_sources_is_two_people() -> None:
-    frame = pd.DataFrame({"path": list("abcdefgh"), "emotion": "joy", "source": list("AAAABBBB"),
-                          "subject": ["1", "1", "2", "2"] * 2})
+    frame = pd.DataFrame(
+        {"path": list("abcdefgh"), "emotion": "joy", "source": list("AAAABBBB"), "subject": ["1", "1", "2", "2"] * 2}
+    )
     split = splits.by_subject(frame, 0.5)
     for source in "AB":
         part = split[split["source"] == source].groupby("subject")["split"].first()
@@ -214,8 +227,14 @@ def test_fractions_outside_their_range(value: float) -> None:
 
 
 def test_the_gates_name_everything_that_is_wrong() -> None:
-    frame = pd.DataFrame({"path": list("abcdef"), "emotion": ["joy", "joy", "fear", "joy", "joy", "joy"],
-                          "subject": list("PPQRRS"), "sequence": list("112345")})
+    frame = pd.DataFrame(
+        {
+            "path": list("abcdef"),
+            "emotion": ["joy", "joy", "fear", "joy", "joy", "joy"],
+            "subject": list("PPQRRS"),
+            "sequence": list("112345"),
+        }
+    )
     good = frame.assign(split=["train", "train", "train", "test", "test", "validation"])
     splits.check(good, subjects=True)
     torn = good.assign(split=["train", "test", "test", "train", "test", "train"])
@@ -224,7 +243,8 @@ def test_the_gates_name_everything_that_is_wrong() -> None:
     assert str(caught.value).split("\n") == [
         "no training image of fear, which the other parts hold",
         "1 sequences are in more than one split, among them '1'",
-        "2 subjects are in more than one split, among them 'P'"]
+        "2 subjects are in more than one split, among them 'P'",
+    ]
     with pytest.raises(InputError, match="the train part is empty"):
         splits.check(good.assign(split="test"))
     with pytest.raises(InputError, match=r"^the test part is empty$"):
@@ -232,8 +252,14 @@ def test_the_gates_name_everything_that_is_wrong() -> None:
 
 
 def test_leakage_is_the_share_of_test_subjects_seen_in_training() -> None:
-    frame = pd.DataFrame({"path": list("abcde"), "emotion": "joy", "subject": ["P", "P", "Q", None, "R"],
-                          "split": ["train", "test", "test", "test", "validation"]})
+    frame = pd.DataFrame(
+        {
+            "path": list("abcde"),
+            "emotion": "joy",
+            "subject": ["P", "P", "Q", None, "R"],
+            "split": ["train", "test", "test", "test", "validation"],
+        }
+    )
     assert splits.leakage(frame) == 0.5
     assert math.isnan(splits.leakage(frame.drop(columns="subject")))
     assert math.isnan(splits.leakage(frame.assign(subject=None)))
@@ -251,8 +277,7 @@ def faces(tmp_path: Path) -> Path:
     return tmp_path / "faces.csv"
 
 
-def test_the_verbs_write_a_manifest(faces: Path, tmp_path: Path,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verbs_write_a_manifest(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = splits.split_table1(faces, tmp_path / "fold.parquet", fold=2, moved=0.25, validation=0.1)
     frame = manifest.load(out)
     assert frame["split"].value_counts().to_dict() == {"train": 147, "test": 54, "validation": 15}

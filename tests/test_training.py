@@ -54,8 +54,14 @@ def test_a_run_holds_everything_that_comes_after_needs(iern, faces):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert set(rows[0]) == {
-        "epoch", "emotion_discriminator", "context_discriminator", "emotion_generator", "context_generator",
-        "reconstruction", "confounder", "classifier",
+        "epoch",
+        "emotion_discriminator",
+        "context_discriminator",
+        "emotion_generator",
+        "context_generator",
+        "reconstruction",
+        "confounder",
+        "classifier",
     }
 
 
@@ -76,7 +82,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(iern, faces, 
 
 
 def test_a_stored_configuration_repeats_the_run(iern, tmp_path):
-    command = [sys.executable, "-m", "emodo", "train", "--config", str(iern / runs.CONFIG), "--run", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "emodo",
+        "train",
+        "--config",
+        str(iern / runs.CONFIG),
+        "--run",
+        str(tmp_path / "run"),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     assert weights(tmp_path / "run") == weights(iern)
 
@@ -111,8 +126,9 @@ def test_killed_at_random_moments_a_run_ends_bit_identical(iern, faces, small, t
     resume = [sys.executable, "-m", "emodo", "train", "--resume", str(run)]
     moments = random.Random(3)
     for _ in range(2):
-        process = subprocess.Popen(resume if run.exists() else start, stderr=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            resume if run.exists() else start, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 60
         while not run.exists() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
@@ -204,15 +220,20 @@ CASES = {
     "no split": (drop("split"), {}, "has no column `split`"),
     "empty": (lambda frame: frame[:0], {}, "no rows"),
     "emotion without training image": (
-        lambda frame: frame[~((frame["emotion"] == "fear") & (frame["split"] == "train"))], {},
-        "no training image shows fear"),
+        lambda frame: frame[~((frame["emotion"] == "fear") & (frame["split"] == "train"))],
+        {},
+        "no training image shows fear",
+    ),
     "no test rows": (lambda frame: frame[frame["split"] == "train"], {}, "no row whose split is `test`"),
     "empty cell": (lambda frame: frame, {"method": Resampling()}, "6 of 18 have no training image"),
     "stratum column missing": (lambda frame: frame, {"method": IERN(), "stratum": "camera"}, "no column 'camera'"),
     "no stratum column": (drop("source"), {"method": IERN()}, "no column 'stratum'"),
     "one stratum": (lambda frame: frame.assign(source="a"), {"method": IERN()}, "one value in the training rows"),
-    "stratum gap": (lambda frame: frame.assign(camera=[None, *"ab" * 53, "a"]),
-                    {"method": IERN(), "stratum": "camera"}, "no value in column 'camera'"),
+    "stratum gap": (
+        lambda frame: frame.assign(camera=[None, *"ab" * 53, "a"]),
+        {"method": IERN(), "stratum": "camera"},
+        "no value in column 'camera'",
+    ),
     "zero bytes": (bad_image(lambda png: b""), {}, "row 5: the image .* is empty"),
     "truncated": (bad_image(lambda png: png[: len(png) // 2]), {}, "row 5: the image .* is truncated"),
     "not an image": (bad_image(lambda png: b"emotion" * 100), {}, "row 5: the image .* is not a readable image"),

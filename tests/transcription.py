@@ -170,10 +170,16 @@ class PlainIERN(nn.Module):
         for net in (self.emotion_discriminator, self.context_discriminator):
             net.requires_grad_(True)
         self.optimizer_dis.zero_grad()
-        losses["emotion_discriminator"] = o.lambda_feature * o.pair_weight * F.cross_entropy(
-            self.emotion_discriminator(emotion.detach()).flatten(1), y_e)
-        losses["context_discriminator"] = o.lambda_feature * o.pair_weight * F.cross_entropy(
-            self.context_discriminator(context.detach()).flatten(1), y_c)
+        losses["emotion_discriminator"] = (
+            o.lambda_feature
+            * o.pair_weight
+            * F.cross_entropy(self.emotion_discriminator(emotion.detach()).flatten(1), y_e)
+        )
+        losses["context_discriminator"] = (
+            o.lambda_feature
+            * o.pair_weight
+            * F.cross_entropy(self.context_discriminator(context.detach()).flatten(1), y_c)
+        )
         (losses["emotion_discriminator"] + losses["context_discriminator"]).backward()
         if keep:
             grads["discriminators"] = self.named_grads("emotion_discriminator", "context_discriminator")
@@ -196,8 +202,7 @@ class PlainIERN(nn.Module):
         if o.full_rate_centers:
             self.centers.grad /= o.lambda_center
         if keep:
-            grads["features"] = self.named_grads(
-                "emotion_generator", "context_generator", "reconstruction", "centers")
+            grads["features"] = self.named_grads("emotion_generator", "context_generator", "reconstruction", "centers")
         self.optimizer_feat.step()
         # lines 5 and 6
         emotion = self.emotion_generator(features)
@@ -221,4 +226,3 @@ class PlainIERN(nn.Module):
         emotion = self.emotion_generator(self.base(images))
         n_c = len(self.centers)
         return sum(self.predict_in(emotion, i) for i in range(n_c)) / n_c
-

@@ -56,8 +56,11 @@ def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) 
     files = frame["file"].drop_duplicates()
     with ThreadPoolExecutor(8) as threads:
         problems = dict(zip(files, threads.map(problem, files, chunksize=64), strict=True))
-    broken = [(row, path, problems[file]) for row, (path, file) in enumerate(zip(frame["path"], frame["file"],
-              strict=True), 1) if problems[file]]
+    broken = [
+        (row, path, problems[file])
+        for row, (path, file) in enumerate(zip(frame["path"], frame["file"], strict=True), 1)
+        if problems[file]
+    ]
     if broken:
         lines = [f"{name}, row {row}: the image {path} {reason}" for row, path, reason in broken[:SHOWN]]
         if len(broken) > SHOWN:
@@ -127,27 +130,37 @@ def define_task(
     order = tuple(emotions) if emotions else tuple(sorted(frame["emotion"].unique()))
     lacking = [emotion for emotion in order if not (train["emotion"] == emotion).any()]
     if lacking:
-        raise InputError(f"{name}: no training image shows {', '.join(lacking)}: split the data otherwise, or name "
-                         "the emotions to learn with --emotions")
+        raise InputError(
+            f"{name}: no training image shows {', '.join(lacking)}: split the data otherwise, or name "
+            "the emotions to learn with --emotions"
+        )
     stray = frame[~frame["emotion"].isin(order)]
     if len(stray):
-        raise InputError(f"{name}, row {stray.index[0] + 1}: the emotion {stray['emotion'].iloc[0]!r} is none of "
-                         f"{', '.join(order)}: add it to --emotions or remove its rows")
+        raise InputError(
+            f"{name}, row {stray.index[0] + 1}: the emotion {stray['emotion'].iloc[0]!r} is none of "
+            f"{', '.join(order)}: add it to --emotions or remove its rows"
+        )
     column = confounder_column(frame, column)
     if column is None or column not in frame:
         if column is not None or needs_strata:
-            raise InputError(f"{name} has no column {column or 'stratum'!r} to hold the confounder; it has "
-                             f"{', '.join(c for c in frame.columns if c != 'file')}: name one with --stratum")
+            raise InputError(
+                f"{name} has no column {column or 'stratum'!r} to hold the confounder; it has "
+                f"{', '.join(c for c in frame.columns if c != 'file')}: name one with --stratum"
+            )
         return Task(order)
     strata = tuple(sorted(train[column].dropna().astype(str).unique()))
     if needs_strata:
         gaps = train.index[train[column].isna()]
         if len(gaps):
-            raise InputError(f"{name}, row {gaps[0] + 1}: no value in column {column!r}, the confounder "
-                             f"({len(gaps)} training rows without): fill it or remove these rows")
+            raise InputError(
+                f"{name}, row {gaps[0] + 1}: no value in column {column!r}, the confounder "
+                f"({len(gaps)} training rows without): fill it or remove these rows"
+            )
         if len(strata) < 2:
-            raise InputError(f"{name}: column {column!r} has one value in the training rows ({strata[0]}), and there "
-                             "is nothing to intervene on: name another column with --stratum")
+            raise InputError(
+                f"{name}: column {column!r} has one value in the training rows ({strata[0]}), and there "
+                "is nothing to intervene on: name another column with --stratum"
+            )
     if not strata:
         return Task(order)
     return Task(order, Confounder(column, strata, (1 / len(strata),) * len(strata)))
@@ -169,13 +182,19 @@ def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
     emotion, stratum = labels(frame, task)
     cells = stratum * len(task.emotions) + emotion
     filled = set(cells.tolist())
-    empty = [f"{s} x {e}" for i, s in enumerate(task.strata) for j, e in enumerate(task.emotions)
-             if i * len(task.emotions) + j not in filled]
+    empty = [
+        f"{s} x {e}"
+        for i, s in enumerate(task.strata)
+        for j, e in enumerate(task.emotions)
+        if i * len(task.emotions) + j not in filled
+    ]
     if empty:
-        raise InputError(f"{name}: Resampling draws every (stratum x emotion) cell equally, and {len(empty)} of "
-                         f"{len(task.strata) * len(task.emotions)} have no training image ({', '.join(empty)}): "
-                         "collect some (`emodo split table1 --moved 0.1` moves some from the test part), or use a "
-                         "method that needs none")
+        raise InputError(
+            f"{name}: Resampling draws every (stratum x emotion) cell equally, and {len(empty)} of "
+            f"{len(task.strata) * len(task.emotions)} have no training image ({', '.join(empty)}): "
+            "collect some (`emodo split table1 --moved 0.1` moves some from the test part), or use a "
+            "method that needs none"
+        )
     return cells
 
 
@@ -249,9 +268,7 @@ def to_device(batch: Batch | InputError, device: torch.device) -> Batch:
     return Batch(*moved)
 
 
-def loader(
-    images: Images, batch_size: int, order: np.ndarray | None = None, workers: int = 0
-) -> DataLoader[Any]:
+def loader(images: Images, batch_size: int, order: np.ndarray | None = None, workers: int = 0) -> DataLoader[Any]:
     """Batches of `images` in `order` (as they stand where None), decoded by `workers` processes ahead of time."""
     return DataLoader(
         images,

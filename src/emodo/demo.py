@@ -11,7 +11,12 @@ from emodo.records import InputError
 
 # What was chosen on ERM alone (docs/results.md) is the same for every method.
 SETTINGS: dict[str, Any] = {
-    "backbone": "small", "size": 48, "augmentation": "light", "epochs": 40, "batch_size": 32, "accelerator": "cpu",
+    "backbone": "small",
+    "size": 48,
+    "augmentation": "light",
+    "epochs": 40,
+    "batch_size": 32,
+    "accelerator": "cpu",
     "workers": 1,
 }
 RATES: dict[str, Any] = {"lr": 1e-3, "backbone_lr": 1e-3}
@@ -88,19 +93,26 @@ def _compare(compared: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None
     console = Console(width=None if sys.stdout.isatty() else 100)
     n, known = compared[0][1]["n"], compared[0][2]["n"]
     table = Table(title="The same nets, inside and outside the distribution they were trained on", box=box.SIMPLE)
-    for heading in ("method", f"in distribution\n({known} images)", f"out of distribution\n({n} images)",
-                    "macro\no.o.d.", "worst cell o.o.d."):
+    for heading in (
+        "method",
+        f"in distribution\n({known} images)",
+        f"out of distribution\n({n} images)",
+        "macro\no.o.d.",
+        "worst cell o.o.d.",
+    ):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for method, test, validation in compared:
         worst = test["worst_cell"]
         cell = f"{worst['emotion']} x {worst['stratum']}: {worst['accuracy']:.1%}"
-        table.add_row(method, f"{validation['accuracy']:.1%}", f"{test['accuracy']:.1%}",
-                      f"{test['macro_accuracy']:.1%}", cell)
+        table.add_row(
+            method, f"{validation['accuracy']:.1%}", f"{test['accuracy']:.1%}", f"{test['macro_accuracy']:.1%}", cell
+        )
     console.print(table)
     for method, test, _ in compared:
         counts = test["confusion"]
-        table = Table(title=f"{method}, out of distribution: row = truth, column = prediction, % of the row",
-                      box=box.SIMPLE)
+        table = Table(
+            title=f"{method}, out of distribution: row = truth, column = prediction, % of the row", box=box.SIMPLE
+        )
         table.add_column("")
         for emotion in counts["columns"]:
             table.add_column(emotion, justify="right")
@@ -115,4 +127,3 @@ def _compare(compared: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None
         f"{'above' if points >= 0 else 'below'} {first[0]}. One fold and one seed prove little: docs/results.md has more.",
         soft_wrap=True,
     )
-

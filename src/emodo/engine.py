@@ -51,7 +51,9 @@ class Plan:
     nodes: int
 
 
-def fit(run: Path, method: Method, batches: Callable[[int, int, int], DataLoader[Any]], plan: Plan, resume: bool) -> bool:
+def fit(
+    run: Path, method: Method, batches: Callable[[int, int, int], DataLoader[Any]], plan: Plan, resume: bool
+) -> bool:
     """Train `method` in the run folder `run`, from its last checkpoint where `resume` is set.
 
     batches: (epoch, rank, ranks) -> loader of that epoch. Writes a checkpoint and metrics.csv after every epoch.
@@ -93,7 +95,9 @@ def fit(run: Path, method: Method, batches: Callable[[int, int, int], DataLoader
             num_sanity_val_steps=0,
             log_every_n_steps=1_000_000,
         )
-        trainer.fit(_Loop(method, batches, plan), ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None)
+        trainer.fit(
+            _Loop(method, batches, plan), ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None
+        )
     if trainer.interrupted:
         raise KeyboardInterrupt
     return trainer.is_global_zero
@@ -115,8 +119,9 @@ def check_checkpoint(file: Path) -> None:
     try:
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        raise InputError(f"{file} is not a checkpoint of emodo ({type(error).__name__}): remove it to start this run "
-                         "anew") from error
+        raise InputError(
+            f"{file} is not a checkpoint of emodo ({type(error).__name__}): remove it to start this run anew"
+        ) from error
     if not isinstance(found, dict) or MARK not in found:
         raise InputError(f"{file} is not a checkpoint of emodo: remove it to start this run anew")
 

@@ -125,8 +125,10 @@ def confusion(name: str, title: str, found: dict[str, Any]) -> tuple[str, Table]
 
     body: list[tuple[str, list[Cell]]] = []
     for at, truth in enumerate(found["rows"]):
-        cells = [Cell(str(n), shade=of_row, detail=percent(of_row) if total[at] else "")
-                 for n, of_row in zip(counts[at].tolist(), share[at].tolist(), strict=True)]
+        cells = [
+            Cell(str(n), shade=of_row, detail=percent(of_row) if total[at] else "")
+            for n, of_row in zip(counts[at].tolist(), share[at].tolist(), strict=True)
+        ]
         body.append((truth, [*cells, Cell(str(total[at]))]))
     table = Table(f"{title}: images, and share of the row", "true", [*found["columns"], "images"], body)
     return _svg(name, title, (side * len(columns), side * len(rows)), draw), table
@@ -137,8 +139,9 @@ def joined(found: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
     if set(shown) >= {*found["rows"], *found["columns"]}:
         return found
     counts = np.zeros((len(shown) + 1, len(shown) + 1), dtype=int)
-    row, column = ([shown.index(name) if name in shown else len(shown) for name in found[axis]]
-                   for axis in ("rows", "columns"))
+    row, column = (
+        [shown.index(name) if name in shown else len(shown) for name in found[axis]] for axis in ("rows", "columns")
+    )
     np.add.at(counts, np.ix_(row, column), found["counts"])
     names = [*shown, "all others"]
     return {"rows": names, "columns": names, "counts": counts.tolist()}
@@ -172,8 +175,14 @@ def curves(name: str, loss: str, runs: Sequence[str], series: Sequence[Series]) 
         axes = figure.subplots()
         for at, epochs, values in series:
             # A run of one epoch is a point, not an invisible line.
-            axes.plot(epochs, values, color=_run_colour(at), linestyle=DASHES[at % len(DASHES)],
-                      marker="o" if len(epochs) == 1 else "", markersize=4)
+            axes.plot(
+                epochs,
+                values,
+                color=_run_colour(at),
+                linestyle=DASHES[at % len(DASHES)],
+                marker="o" if len(epochs) == 1 else "",
+                markersize=4,
+            )
         axes.set(xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -222,8 +231,14 @@ class Samples:
     def notes(self) -> list[str]:
         """Say how many images could not be shown, if any."""
         lost = sum(image is None for image in self.made.values())
-        return [f"{lost} of {len(self.made)} sample images could not be shown: they are missing, unreadable, "
-                f"or larger than {MAX_PIXELS // 1_000_000} megapixels."] if lost else []
+        return (
+            [
+                f"{lost} of {len(self.made)} sample images could not be shown: they are missing, unreadable, "
+                f"or larger than {MAX_PIXELS // 1_000_000} megapixels."
+            ]
+            if lost
+            else []
+        )
 
 
 def thumbnail(file: Path, box: Box | None = None) -> str | None:
@@ -283,8 +298,14 @@ def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figur
         figure = Figure(figsize=(size[0] / 96, size[1] / 96))
         figure.subplots_adjust(left=0, right=1, bottom=0, top=1)
         draw(figure)
-        figure.savefig(written, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04,
-                       metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            written,
+            format="svg",
+            transparent=True,
+            bbox_inches="tight",
+            pad_inches=0.04,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     return _inline(ElementTree.fromstring(written.getvalue()), name, _labels([title])[0])
 
 

@@ -57,8 +57,11 @@ def predict(
     columns |= {f"p:{emotion}": probabilities[:, i] for i, emotion in enumerate(task.emotions)}
     if strata_logits.size:
         given = softmax(strata_logits)  # [rows, K, E]
-        columns |= {f"p:{emotion}|{stratum}": given[:, j, i]
-                    for j, stratum in enumerate(task.strata) for i, emotion in enumerate(task.emotions)}
+        columns |= {
+            f"p:{emotion}|{stratum}": given[:, j, i]
+            for j, stratum in enumerate(task.strata)
+            for i, emotion in enumerate(task.emotions)
+        }
     table = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
     if confounder_logits.size:
         table["stratum_predicted"] = np.array(task.strata)[confounder_logits.argmax(axis=1)]

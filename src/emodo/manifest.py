@@ -32,20 +32,67 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SHOWN = 20  # problems printed in full; a screen holds them
 
 # Labels of the field's data sets, lower-case.
-EMOTIONS = frozenset({
-    "anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt",
-    "joy", "love", "positive", "negative",
-    # Mikels' eight (EmoSet, FI), where not above
-    "amusement", "awe", "contentment", "excitement",
-    # EMOTIC's 26
-    "affection", "annoyance", "anticipation", "aversion", "confidence", "disapproval", "disconnection",
-    "disquietment", "doubt/confusion", "embarrassment", "engagement", "esteem", "fatigue", "pain", "peace",
-    "pleasure", "sensitivity", "suffering", "sympathy", "yearning",
-    # WEBEmo's 25; 'cheerfullness' and 'irritabilty' are its official names
-    "cheerfullness", "confusion", "disappointment", "enthrallment", "envy", "exasperation", "gratitude",
-    "horror", "irritabilty", "lust", "neglect", "nervousness", "optimism", "pride", "rage", "relief", "shame",
-    "zest",
-})
+EMOTIONS = frozenset(
+    {
+        "anger",
+        "disgust",
+        "fear",
+        "happiness",
+        "sadness",
+        "surprise",
+        "neutral",
+        "contempt",
+        "joy",
+        "love",
+        "positive",
+        "negative",
+        # Mikels' eight (EmoSet, FI), where not above
+        "amusement",
+        "awe",
+        "contentment",
+        "excitement",
+        # EMOTIC's 26
+        "affection",
+        "annoyance",
+        "anticipation",
+        "aversion",
+        "confidence",
+        "disapproval",
+        "disconnection",
+        "disquietment",
+        "doubt/confusion",
+        "embarrassment",
+        "engagement",
+        "esteem",
+        "fatigue",
+        "pain",
+        "peace",
+        "pleasure",
+        "sensitivity",
+        "suffering",
+        "sympathy",
+        "yearning",
+        # WEBEmo's 25; 'cheerfullness' and 'irritabilty' are its official names
+        "cheerfullness",
+        "confusion",
+        "disappointment",
+        "enthrallment",
+        "envy",
+        "exasperation",
+        "gratitude",
+        "horror",
+        "irritabilty",
+        "lust",
+        "neglect",
+        "nervousness",
+        "optimism",
+        "pride",
+        "rage",
+        "relief",
+        "shame",
+        "zest",
+    }
+)
 
 # Other words for the basic emotions, as data sets name their folders and classes.
 ALIASES = {
@@ -126,16 +173,18 @@ def _read_text(file: Path, separator: str) -> tuple[list[str], pd.DataFrame]:
     # The header is read as a row: pandas would rename repeated columns and take a long row's surplus for an
     # index.
     try:
-        rows = pd.read_csv(file, sep=separator, header=None, dtype=str, encoding="utf-8-sig",
-                           keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(
+            file, sep=separator, header=None, dtype=str, encoding="utf-8-sig", keep_default_na=False, na_values=[""]
+        )
     except pd.errors.EmptyDataError:
         return [], pd.DataFrame()
     names = ["" if pd.isna(name) else str(name) for name in rows.iloc[0]]
     return names, rows.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
 
 
-def validate(frame: pd.DataFrame, name: Path, folder: Path, emotions: tuple[str, ...] | None = None,
-             check_files: bool = True) -> pd.DataFrame:
+def validate(
+    frame: pd.DataFrame, name: Path, folder: Path, emotions: tuple[str, ...] | None = None, check_files: bool = True
+) -> pd.DataFrame:
     """Check a manifest's rows, and give each its absolute path.
 
     Args:
@@ -157,8 +206,11 @@ def validate(frame: pd.DataFrame, name: Path, folder: Path, emotions: tuple[str,
     frame = frame.reset_index(drop=True)
     for column in frame.columns.intersection(TEXT):
         frame[column] = _text(frame.loc[:, column])
-    problems = [f"no column {column} (found: {', '.join(frame.columns)})"
-                for column in ("path", "emotion") if column not in frame]
+    problems = [
+        f"no column {column} (found: {', '.join(frame.columns)})"
+        for column in ("path", "emotion")
+        if column not in frame
+    ]
     if "file" in frame:
         problems.append("the column file is kept for absolute paths: rename it")
     checks: list[Check] = []
@@ -197,8 +249,9 @@ def check_target(out: Path, overwrite: bool = False) -> None:
     """Raise InputError where the table `out` cannot be written, or exists and may not be overwritten."""
     _table_suffix(out)
     if out.is_dir() or (out.exists() and not overwrite):
-        raise InputError(f"{out} exists already: choose another OUT"
-                         + ("" if out.is_dir() else ", or replace it with --overwrite"))
+        raise InputError(
+            f"{out} exists already: choose another OUT" + ("" if out.is_dir() else ", or replace it with --overwrite")
+        )
 
 
 def sequence_key(frame: pd.DataFrame) -> pd.Series:
@@ -255,8 +308,14 @@ def _text(column: pd.Series) -> pd.Series:
 def _absolute(paths: pd.Series, folder: Path) -> pd.Series:
     root = str(folder.absolute())
     # os.path: a Path object a row costs ten times as much
-    return pd.Series([path if pd.isna(path) else os.path.normpath(os.path.join(root, path))  # noqa: PTH118
-                      for path in paths], dtype="str", index=paths.index)
+    return pd.Series(
+        [
+            path if pd.isna(path) else os.path.normpath(os.path.join(root, path))  # noqa: PTH118
+            for path in paths
+        ],
+        dtype="str",
+        index=paths.index,
+    )
 
 
 def _written_paths(files: pd.Series, folder: Path) -> list[str]:
@@ -265,8 +324,8 @@ def _written_paths(files: pd.Series, folder: Path) -> list[str]:
 
     def written(file: str) -> str:
         if file.startswith(inside):
-            return file[len(inside):].replace(os.sep, "/")
-        return "../" + file[len(around):].replace(os.sep, "/") if file.startswith(around) else file
+            return file[len(inside) :].replace(os.sep, "/")
+        return "../" + file[len(around) :].replace(os.sep, "/") if file.startswith(around) else file
 
     return [written(file) for file in files]
 
@@ -279,8 +338,10 @@ def _emotion_checks(emotion: pd.Series, known: frozenset[str]) -> list[Check]:
         return f"unknown emotion {name!r}" + (f": did you mean {meant!r}?" if meant else listed)
 
     empty = emotion.isna()
-    return [(empty.to_numpy(), lambda row: "the emotion is empty"),
-            ((~empty & ~emotion.isin(known)).to_numpy(), unknown)]
+    return [
+        (empty.to_numpy(), lambda row: "the emotion is empty"),
+        ((~empty & ~emotion.isin(known)).to_numpy(), unknown),
+    ]
 
 
 def _file_checks(frame: pd.DataFrame, boxes: np.ndarray, check_files: bool) -> list[Check]:
@@ -385,8 +446,10 @@ def _split_checks(frame: pd.DataFrame) -> list[Check]:
 
     return [
         (split.isna().to_numpy(), lambda row: "the split is empty: fill it for all rows or drop the column"),
-        ((split.notna() & ~known).to_numpy(),
-         lambda row: f"unknown split {split[row]!r}: expected one of {', '.join(SPLITS)}"),
+        (
+            (split.notna() & ~known).to_numpy(),
+            lambda row: f"unknown split {split[row]!r}: expected one of {', '.join(SPLITS)}",
+        ),
         (in_two_splits(key, split.where(known)), twice),
     ]
 

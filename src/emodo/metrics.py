@@ -106,8 +106,7 @@ def _check(predictions: pd.DataFrame, task: Task) -> None:
         raise InputError(f"the predictions have no column {', '.join(missing)}")
     if predictions.empty:
         raise InputError("the predictions are empty: there is no test image to score")
-    for column, names in (("emotion", task.emotions), ("predicted", task.emotions),
-                          ("stratum_predicted", task.strata)):
+    for column, names in (("emotion", task.emotions), ("predicted", task.emotions), ("stratum_predicted", task.strata)):
         if column not in predictions.columns:
             continue
         found = _column(predictions, column)
@@ -116,8 +115,10 @@ def _check(predictions: pd.DataFrame, task: Task) -> None:
             unknown &= ~pd.isna(found)
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
-            raise InputError(f"row {row} of the predictions has {column} {found[row]!r}, which is not among "
-                             f"the task's {', '.join(names) or 'strata: it has none'}")
+            raise InputError(
+                f"row {row} of the predictions has {column} {found[row]!r}, which is not among "
+                f"the task's {', '.join(names) or 'strata: it has none'}"
+            )
 
 
 def _column(predictions: pd.DataFrame, name: str) -> np.ndarray:
@@ -152,9 +153,7 @@ def _worst(cells: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any] | None
     return min(present, key=lambda cell: (cell["accuracy"], cell["emotion"], cell["stratum"]), default=None)
 
 
-def _confusion(
-    truth: np.ndarray, predicted: np.ndarray, rows: Sequence[str], columns: Sequence[str]
-) -> dict[str, Any]:
+def _confusion(truth: np.ndarray, predicted: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
     both = (truth >= 0) & (predicted >= 0)
     counts = np.bincount(truth[both] * len(columns) + predicted[both], minlength=len(rows) * len(columns))
     return {

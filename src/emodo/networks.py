@@ -137,8 +137,9 @@ def _timm_backbone(name: str, size: int, pretrained: bool | Path | None) -> Back
 
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
-        raise InputError(f"no backbone is called {name!r}: take `small` or a timm model"
-                         + (f", such as {near}" if near else ""))
+        raise InputError(
+            f"no backbone is called {name!r}: take `small` or a timm model" + (f", such as {near}" if near else "")
+        )
     if pretrained is None:
         pretrained = timm.is_model_pretrained(name)
     options: dict[str, Any] = {"pretrained": pretrained is True, "num_classes": 0}
@@ -175,15 +176,19 @@ def _load(body: nn.Module, file: Path) -> None:
         # weights_only refuses whatever would run code on loading
         if type(error).__name__ != "UnpicklingError":
             raise
-        raise InputError(f"{file} holds more than plain tensors and is not unpickled: save it as safetensors") from error
+        raise InputError(
+            f"{file} holds more than plain tensors and is not unpickled: save it as safetensors"
+        ) from error
     state = state.get("state_dict", state)
     state = {key.removeprefix("module."): value for key, value in state.items()}
     target = body.model if isinstance(body, _Features) else body
     wanted = target.state_dict()
     missing = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
     if missing:
-        raise InputError(f"{file} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or "
-                         f"of another shape, the first is {missing[0]}")
+        raise InputError(
+            f"{file} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or "
+            f"of another shape, the first is {missing[0]}"
+        )
     target.load_state_dict({key: state[key] for key in wanted})
 
 
@@ -240,8 +245,10 @@ def discriminator(channels: int, classes: int, grid: tuple[int, int], head_bias:
     LeakyReLU slopes are 0.01.
     """
     if min(grid) < 2:
-        raise InputError(f"a feature map of {grid[0]}x{grid[1]} is too small for the discriminators: use larger "
-                         "images (--size) or a backbone with a smaller stride")
+        raise InputError(
+            f"a feature map of {grid[0]}x{grid[1]} is too small for the discriminators: use larger "
+            "images (--size) or a backbone with a smaller stride"
+        )
     layers: list[nn.Module] = [nn.Conv2d(channels, channels, 4, 2, 1), nn.LeakyReLU()]
     widths = (channels, channels // 2, channels // 4, channels // 8)  # 512, 256, 128, 64
     for width_in, width in zip(widths[:-1], widths[1:], strict=True):
@@ -290,8 +297,9 @@ class StratumNorm(nn.Module):
         return scale, self.bias - self.running_mean * scale
 
     def _normalise(self, x: Tensor, i: int, training: bool) -> Tensor:
-        return F.batch_norm(x, self.running_mean[i], self.running_var[i], self.weight, self.bias, training,
-                            self.momentum, self.eps)
+        return F.batch_norm(
+            x, self.running_mean[i], self.running_var[i], self.weight, self.bias, training, self.momentum, self.eps
+        )
 
 
 class StratumBlock(nn.Module):

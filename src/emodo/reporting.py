@@ -26,7 +26,6 @@ EXAMPLES = 3  # test images under each stratum, once where the run is right and 
 EVERYWHERE = "all images"  # stands for the stratum where the data has none
 
 
-
 @dataclass(frozen=True)
 class Run:
     """A finished run as the report needs it; `predictions` is sorted by path, so runs align row by row."""
@@ -81,8 +80,9 @@ def report(runs: list[Path], out: Path = Path("report.html"), overwrite: bool = 
             the runs differ in their emotions, test images or strata; `out` exists and is not to be replaced.
     """
     if out.is_dir() or (out.exists() and not overwrite):
-        raise InputError(f"{out} exists already: choose another --out"
-                         + ("" if out.is_dir() else ", or replace it with --overwrite"))
+        raise InputError(
+            f"{out} exists already: choose another --out" + ("" if out.is_dir() else ", or replace it with --overwrite")
+        )
     compared = _comparable(runs)
     write_text(out, _render(compared, _data(compared[0])))
     return out
@@ -137,8 +137,10 @@ def _read(folder: Path, name: str) -> Run:
 
 def _same_emotions(first: Run, run: Run) -> None:
     if set(first.task.emotions) != set(run.task.emotions):
-        raise InputError(f"{run.name} has other emotions ({', '.join(run.task.emotions)}) than {first.name} "
-                         f"({', '.join(first.task.emotions)}): report them separately")
+        raise InputError(
+            f"{run.name} has other emotions ({', '.join(run.task.emotions)}) than {first.name} "
+            f"({', '.join(first.task.emotions)}): report them separately"
+        )
 
 
 def _same_rows(first: Run, run: Run) -> None:
@@ -146,19 +148,25 @@ def _same_rows(first: Run, run: Run) -> None:
     if ours != theirs:
         alone = sorted(set(ours) ^ set(theirs))
         example = f", and only one of them has {alone[0]}" if alone else ""
-        raise InputError(f"{run.name} was tested on other images than {first.name} ({len(theirs)} rows and "
-                         f"{len(ours)}{example}): report them separately")
+        raise InputError(
+            f"{run.name} was tested on other images than {first.name} ({len(theirs)} rows and "
+            f"{len(ours)}{example}): report them separately"
+        )
     labels = zip(ours, first.predictions["emotion"], run.predictions["emotion"], strict=True)
     differs = [f"{path} is {theirs}, not {ours}" for path, ours, theirs in labels if ours != theirs]
     if differs:
-        raise InputError(f"{run.name} has another true emotion than {first.name} in {len(differs)} rows "
-                         f"({differs[0]}): report them separately")
+        raise InputError(
+            f"{run.name} has another true emotion than {first.name} in {len(differs)} rows "
+            f"({differs[0]}): report them separately"
+        )
 
 
 def _same_strata(grouped: Run, run: Run) -> None:
     if _strata(grouped.predictions) != _strata(run.predictions):
-        raise InputError(f"{run.name} groups the test images by other strata than {grouped.name}, so their "
-                         "cells cannot be compared: report them separately")
+        raise InputError(
+            f"{run.name} groups the test images by other strata than {grouped.name}, so their "
+            "cells cannot be compared: report them separately"
+        )
 
 
 def _strata(table: pd.DataFrame, column: str = "stratum") -> list[str]:
@@ -190,8 +198,12 @@ def _data(run: Run) -> Data:
     except InputError as problem:
         strata = _strata(run.predictions) if column else [EVERYWHERE] * len(paths)
         note = f"No sample images and no counts of training images: the manifest cannot be used ({problem})."
-        return Data(file.name, _grouped(["test"] * len(paths), strata, list(run.predictions["emotion"]),
-                                        [None] * len(paths)), [None] * len(paths), notes=(note,))
+        return Data(
+            file.name,
+            _grouped(["test"] * len(paths), strata, list(run.predictions["emotion"]), [None] * len(paths)),
+            [None] * len(paths),
+            notes=(note,),
+        )
     places, splits, emotions = _places(rows), list(rows["split"]), list(rows["emotion"])
     strata = _strata(rows, column) if column else [EVERYWHERE] * len(rows)
     images = _grouped(splits, strata, emotions, places)
@@ -202,8 +214,12 @@ def _data(run: Run) -> Data:
     test = [left[path].pop(0) if left.get(path) else None for path in paths]
     changed = None in test or any(left.values()) or _changed(run)
     note = "The manifest has changed since the training: the runs may have seen other images than these."
-    unseen = frozenset((stratum, emotion) for stratum in run.scores["strata"] for emotion in run.task.emotions
-                       if ("train", stratum, emotion) not in images)
+    unseen = frozenset(
+        (stratum, emotion)
+        for stratum in run.scores["strata"]
+        for emotion in run.task.emotions
+        if ("train", stratum, emotion) not in images
+    )
     return Data(file.name, images, test, unseen if column else None, (note,) if changed else ())
 
 
@@ -217,12 +233,15 @@ def _places(rows: pd.DataFrame) -> list[Place | None]:
     if not set(manifest.BOX) <= set(rows.columns):
         return [(file, None) for file in files]
     boxes = rows[list(manifest.BOX)].to_numpy(float)
-    return [(file, None if np.isnan(box).any() else (box[0], box[1], box[2], box[3]))
-            for file, box in zip(files, boxes.tolist(), strict=True)]
+    return [
+        (file, None if np.isnan(box).any() else (box[0], box[1], box[2], box[3]))
+        for file, box in zip(files, boxes.tolist(), strict=True)
+    ]
 
 
-def _grouped(splits: list[str], strata: list[str], emotions: list[str],
-             places: list[Place | None]) -> dict[tuple[str, str, str], list[Place | None]]:
+def _grouped(
+    splits: list[str], strata: list[str], emotions: list[str], places: list[Place | None]
+) -> dict[tuple[str, str, str], list[Place | None]]:
     groups: dict[tuple[str, str, str], list[Place | None]] = {}
     for *key, place in zip(splits, strata, emotions, places, strict=True):
         groups.setdefault((key[0], key[1], key[2]), []).append(place)
@@ -232,8 +251,9 @@ def _grouped(splits: list[str], strata: list[str], emotions: list[str],
 def _render(compared: Sequence[Run], data: Data) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    pages = Environment(loader=PackageLoader("emodo"), autoescape=True, undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)
+    pages = Environment(
+        loader=PackageLoader("emodo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     samples = Samples()
     losses = figures.by_name([run.losses for run in compared])
     images = _image_tables(compared[0], data, samples)
@@ -250,14 +270,31 @@ def _render(compared: Sequence[Run], data: Data) -> str:
         bars=_bars(compared),
         images=images,
         cells=[_cell_table(run, data) for run in compared if run.scores["strata"]],
-        confusions=[(run, figures.confusion(f"emotion-{at}", _title(run, "emotion", run.scores["accuracy"]),
-                                            run.scores["confusion"])) for at, run in enumerate(compared)],
-        confounders=[(run, figures.confusion(f"stratum-{at}", _title(run, "stratum", found["accuracy"]),
-                                             figures.joined(found["confusion"], _shown(run)[0])))
-                     for at, (run, found) in enumerate(guesses)],
+        confusions=[
+            (
+                run,
+                figures.confusion(
+                    f"emotion-{at}", _title(run, "emotion", run.scores["accuracy"]), run.scores["confusion"]
+                ),
+            )
+            for at, run in enumerate(compared)
+        ],
+        confounders=[
+            (
+                run,
+                figures.confusion(
+                    f"stratum-{at}",
+                    _title(run, "stratum", found["accuracy"]),
+                    figures.joined(found["confusion"], _shown(run)[0]),
+                ),
+            )
+            for at, (run, found) in enumerate(guesses)
+        ],
         examples=[(run, found) for run, found in examples if found],
-        curves=[(loss, figures.curves(f"loss-{at}", loss, [run.name for run in compared], series))
-                for at, (loss, series) in enumerate(losses.items())],
+        curves=[
+            (loss, figures.curves(f"loss-{at}", loss, [run.name for run in compared], series))
+            for at, (loss, series) in enumerate(losses.items())
+        ],
         losses=figures.loss_table([run.name for run in compared], losses),
     )
 
@@ -279,29 +316,34 @@ def _summary(compared: Sequence[Run], data: Data) -> list[str]:
         f"{'the same ' if several else ''}{n} images of {data.name} (split test), of {len(emotions)} emotions"
         + (f" in {len(strata)} strata of {confounder.column}." if confounder else "."),
         f"{best.name} is right on {percent(best.scores['accuracy'])} of them"
-        + (f", {last.name} on {percent(last.scores['accuracy'])}: {gap:.1f} points apart."
-           if several else "."),
+        + (f", {last.name} on {percent(last.scores['accuracy'])}: {gap:.1f} points apart." if several else "."),
     ]
     if data.unseen:
         unseen, cells = _unseen_images(first, data), len(emotions) * len(strata)
-        said.append(f"Training never showed {len(data.unseen)} of the {cells} combinations of an emotion and "
-                    f"a stratum; {unseen} of the {n} test images ({percent(unseen / n)}) are of these.")
+        said.append(
+            f"Training never showed {len(data.unseen)} of the {cells} combinations of an emotion and "
+            f"a stratum; {unseen} of the {n} test images ({percent(unseen / n)}) are of these."
+        )
     elif data.unseen is not None:
         said.append("Training showed every combination of an emotion and a stratum.")
     return said
 
 
 def _comparison(compared: Sequence[Run], data: Data) -> Table:
-    columns = {"accuracy": [run.scores["accuracy"] for run in compared],
-               "macro accuracy": [run.scores["macro_accuracy"] for run in compared]}
+    columns = {
+        "accuracy": [run.scores["accuracy"] for run in compared],
+        "macro accuracy": [run.scores["macro_accuracy"] for run in compared],
+    }
     # Where all images are of absent combinations, the column would repeat the first one.
     if 0 < _unseen_images(compared[0], data) < compared[0].scores["n"]:
         columns["absent from training"] = [_accuracy_in(run, data.unseen or frozenset()) for run in compared]
     worst = [run.scores["worst_cell"] for run in compared]
     if all(worst):
         columns["worst cell"] = [cell["accuracy"] for cell in worst]
-    columns |= {emotion: [run.scores["emotions"][emotion]["accuracy"] for run in compared]
-                for emotion in compared[0].task.emotions}
+    columns |= {
+        emotion: [run.scores["emotions"][emotion]["accuracy"] for run in compared]
+        for emotion in compared[0].task.emotions
+    }
     rows: list[tuple[str, Sequence[Cell]]] = []
     for at, run in enumerate(compared):
         cells = [Cell(run.method)]
@@ -328,8 +370,14 @@ def _accuracy_in(run: Run, cells: frozenset[tuple[str, str]]) -> float | None:
 
 def _bars(compared: Sequence[Run]) -> str:
     emotions = compared[0].task.emotions
-    values = [[run.scores["accuracy"], run.scores["macro_accuracy"],
-               *(run.scores["emotions"][emotion]["accuracy"] for emotion in emotions)] for run in compared]
+    values = [
+        [
+            run.scores["accuracy"],
+            run.scores["macro_accuracy"],
+            *(run.scores["emotions"][emotion]["accuracy"] for emotion in emotions),
+        ]
+        for run in compared
+    ]
     title = "Accuracy: " + "; ".join(f"{run.name} {percent(run.scores['accuracy'])}" for run in compared)
     return figures.bars("accuracy", title, [EVERYWHERE, "macro", *emotions], values)
 
@@ -357,9 +405,14 @@ def _image_tables(run: Run, data: Data, samples: Samples) -> list[Table]:
                 places = data.images.get((split, stratum, emotion), [])
                 unseen = split == "test" and (stratum, emotion) in (data.unseen or ())
                 kind = "absent" if not places else "unseen" if unseen else ""
-                cells.append(Cell(str(len(places)) if places else "none", kind,
-                                  image=samples.image(places[0]) if places else "",
-                                  alt=f"{called} image: {emotion}, {stratum}"))
+                cells.append(
+                    Cell(
+                        str(len(places)) if places else "none",
+                        kind,
+                        image=samples.image(places[0]) if places else "",
+                        alt=f"{called} image: {emotion}, {stratum}",
+                    )
+                )
             rows.append((stratum, cells))
         if n:
             tables.append(Table(f"{called}: {n} images{left_out}", "stratum", emotions, rows))
@@ -409,11 +462,17 @@ def _examples(run: Run, data: Data, samples: Samples) -> list[tuple[Cell, Table]
     for at in _most_divided(p, list(zip(truths, own, strict=True)), right):
         rows: list[tuple[str, Sequence[Cell]]] = [
             (f"{stratum} (its own)" if stratum == own[at] else stratum, figures.shares(p[at, k]))
-            for k, stratum in enumerate(strata) if stratum in shown]
+            for k, stratum in enumerate(strata)
+            if stratum in shown
+        ]
         verdict = "recognised" if right[at] else f"taken for {guesses[at]}"
         caption = f"{truths[at]}, {verdict}{left_out}"
         rows.append(("P(Y | do(X))", figures.shares(do[at])))
         sample = samples.image(data.test[at])
-        found.append((Cell(paths[at], image=sample, alt=f"Test image: {truths[at]}, {own[at]}"),
-                      Table(caption, "stratum", emotions, rows)))
+        found.append(
+            (
+                Cell(paths[at], image=sample, alt=f"Test image: {truths[at]}, {own[at]}"),
+                Table(caption, "stratum", emotions, rows),
+            )
+        )
     return found

@@ -1,13 +1,13 @@
 """The run folder: what a training writes, and everything after it reads.
 
-    config.yaml          the arguments of `emodo train`, repeatable with --config
-    task.json            emotions in logit order, the confounder's column, strata and prior
-    checkpoints/last.ckpt   state after the last whole epoch, for --resume
-    provenance.json      versions, and the sha256 of the manifest
-    metrics.csv          losses by name, one row an epoch; tensorboard/ holds the same
-    weights.safetensors  the trained method
-    predictions.parquet  one row a test image (see `emodo.metrics`)
-    scores.json          the scores of these predictions
+config.yaml          the arguments of `emodo train`, repeatable with --config
+task.json            emotions in logit order, the confounder's column, strata and prior
+checkpoints/last.ckpt   state after the last whole epoch, for --resume
+provenance.json      versions, and the sha256 of the manifest
+metrics.csv          losses by name, one row an epoch; tensorboard/ holds the same
+weights.safetensors  the trained method
+predictions.parquet  one row a test image (see `emodo.metrics`)
+scores.json          the scores of these predictions
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.cs
 CHECKPOINT = "checkpoints/last.ckpt"
 
 
-def create(
-    run: Path, config: dict[str, Any], task: Task, provenance: dict[str, str], overwrite: bool = False
-) -> None:
+def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, str], overwrite: bool = False) -> None:
     """Create the folder `run` with its configuration, task and provenance, all at once or not at all.
 
     Raises InputError where the folder exists already and `overwrite` is not set.
@@ -57,8 +55,10 @@ def ensure_absent(run: Path, overwrite: bool = False) -> None:
     if not run.exists():
         return
     if not overwrite:
-        raise InputError(f"{run} exists already: choose another --run, continue it with --resume {run}, "
-                         "or replace it with --overwrite")
+        raise InputError(
+            f"{run} exists already: choose another --run, continue it with --resume {run}, "
+            "or replace it with --overwrite"
+        )
     if not (run / CONFIG).is_file():
         raise InputError(f"{run} is not a run (it has no {CONFIG}), so it is not overwritten: choose another --run")
 
@@ -125,8 +125,9 @@ def _file(run: Path, name: str) -> Path:
     if not (run / CONFIG).is_file():
         raise InputError(f"{run} is not a run: it has no {CONFIG}")
     if not (run / name).is_file():
-        raise InputError(f"{run} has no {name}: its training has not finished; continue it with "
-                         f"`emodo train --resume {run}`")
+        raise InputError(
+            f"{run} has no {name}: its training has not finished; continue it with `emodo train --resume {run}`"
+        )
     return run / name
 
 

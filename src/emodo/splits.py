@@ -30,16 +30,26 @@ from emodo.records import InputError
 
 # Table 1 of the IERN paper: the fold in which an emotion (column: anger, disgust, fear, happiness, sadness,
 # surprise) is tested on a source (row: CK+, MMI, Oulu-CASIA).
-TABLE_1 = np.array([
-    [1, 2, 3, 1, 2, 3],
-    [3, 1, 2, 3, 1, 2],
-    [2, 3, 1, 2, 3, 1],
-])
+TABLE_1 = np.array(
+    [
+        [1, 2, 3, 1, 2, 3],
+        [3, 1, 2, 3, 1, 2],
+        [2, 3, 1, 2, 3, 1],
+    ]
+)
 
 
-def split_table1(manifest: Path, out: Path, fold: int = 1, moved: float = 0.0, validation: float = 0.0,
-                 sources: list[str] | None = None, emotions: list[str] | None = None, seed: int = 0,
-                 overwrite: bool = False) -> Path:
+def split_table1(
+    manifest: Path,
+    out: Path,
+    fold: int = 1,
+    moved: float = 0.0,
+    validation: float = 0.0,
+    sources: list[str] | None = None,
+    emotions: list[str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
     """emodo split table1 faces.parquet fold1.parquet --fold 1
 
     One fold of the IERN paper's Table 1, for any three sources and six emotions: every emotion is tested on a
@@ -60,12 +70,20 @@ def split_table1(manifest: Path, out: Path, fold: int = 1, moved: float = 0.0, v
         overwrite: Replace OUT where it exists.
     """
     known = tuple(EMOTIONS | set(emotions or ()))
-    return _split(manifest, out, overwrite, known,
-                  lambda frame: table1(frame, fold, sources, emotions, moved, validation, seed))
+    return _split(
+        manifest, out, overwrite, known, lambda frame: table1(frame, fold, sources, emotions, moved, validation, seed)
+    )
 
 
-def split_random(manifest: Path, out: Path, test: float = 0.2, validation: float = 0.0,
-                 emotions: list[str] | None = None, seed: int = 0, overwrite: bool = False) -> Path:
+def split_random(
+    manifest: Path,
+    out: Path,
+    test: float = 0.2,
+    validation: float = 0.0,
+    emotions: list[str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
     """emodo split random faces.parquet split.parquet --test 0.2
 
     Whole sequences at random, the same fraction of every source and emotion.
@@ -79,12 +97,18 @@ def split_random(manifest: Path, out: Path, test: float = 0.2, validation: float
         seed: Decides which sequences are tested.
         overwrite: Replace OUT where it exists.
     """
-    return _split(manifest, out, overwrite, emotions,
-                  lambda frame: by_sequence(frame, test, validation, seed))
+    return _split(manifest, out, overwrite, emotions, lambda frame: by_sequence(frame, test, validation, seed))
 
 
-def split_subject(manifest: Path, out: Path, test: float = 0.2, validation: float = 0.0,
-                  emotions: list[str] | None = None, seed: int = 0, overwrite: bool = False) -> Path:
+def split_subject(
+    manifest: Path,
+    out: Path,
+    test: float = 0.2,
+    validation: float = 0.0,
+    emotions: list[str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
     """emodo split subject faces.parquet split.parquet --test 0.2
 
     Whole subjects at random, the same fraction of every source: nobody who is tested was seen in training.
@@ -98,13 +122,20 @@ def split_subject(manifest: Path, out: Path, test: float = 0.2, validation: floa
         seed: Decides which subjects are tested.
         overwrite: Replace OUT where it exists.
     """
-    return _split(manifest, out, overwrite, emotions, lambda frame: by_subject(frame, test, validation, seed),
-                  subjects=True)
+    return _split(
+        manifest, out, overwrite, emotions, lambda frame: by_subject(frame, test, validation, seed), subjects=True
+    )
 
 
-def table1(frame: pd.DataFrame, fold: int = 1, sources: list[str] | None = None,
-           emotions: list[str] | None = None, moved: float = 0.0, validation: float = 0.0,
-           seed: int = 0) -> pd.DataFrame:
+def table1(
+    frame: pd.DataFrame,
+    fold: int = 1,
+    sources: list[str] | None = None,
+    emotions: list[str] | None = None,
+    moved: float = 0.0,
+    validation: float = 0.0,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Split by one fold of Table 1 of the IERN paper: the test part is the cells with the fold's number.
 
     With `moved`, that fraction of each test cell's sequences goes to training, rounded to the nearest number,
@@ -130,8 +161,7 @@ def table1(frame: pd.DataFrame, fold: int = 1, sources: list[str] | None = None,
     return _assign(frame, test, sequence, cell, validation, seed)
 
 
-def by_sequence(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0,
-                seed: int = 0) -> pd.DataFrame:
+def by_sequence(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0, seed: int = 0) -> pd.DataFrame:
     """Split by sequence, the same fraction of every source and emotion (to one sequence).
 
     `validation` is a fraction of what is left for training.
@@ -141,8 +171,7 @@ def by_sequence(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0,
     return _assign(frame, tested, sequence, cell, validation, seed)
 
 
-def by_subject(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0,
-               seed: int = 0) -> pd.DataFrame:
+def by_subject(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0, seed: int = 0) -> pd.DataFrame:
     """Split by subject (within its source), the same fraction of every source's subjects (to one subject).
 
     `validation` is a fraction of the subjects left for training.
@@ -154,8 +183,9 @@ def by_subject(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0,
         raise InputError("a split by subject needs the column subject")
     unknown = np.flatnonzero(frame.loc[:, "subject"].isna().to_numpy())
     if len(unknown):
-        raise InputError(f"{len(unknown)} rows have no subject, the first is row {unknown[0] + 1}: "
-                         "fill them in or remove them")
+        raise InputError(
+            f"{len(unknown)} rows have no subject, the first is row {unknown[0] + 1}: fill them in or remove them"
+        )
     subject, source = subject_key(frame).to_numpy(object), _cell(frame, "source")
     tested = _drawn(subject, source, _fraction("test", test), seed)
     return _assign(frame, tested, subject, source, validation, seed)
@@ -170,8 +200,10 @@ def check(frame: pd.DataFrame, subjects: bool = False) -> None:
     """
     split, emotion = frame.loc[:, "split"], frame.loc[:, "emotion"]
     wrong = [f"the {part} part is empty" for part in ("train", "test") if not (split == part).any()]
-    wrong += [f"no training image of {name}, which the other parts hold"
-              for name in sorted(set(emotion) - set(emotion[split == "train"]))]
+    wrong += [
+        f"no training image of {name}, which the other parts hold"
+        for name in sorted(set(emotion) - set(emotion[split == "train"]))
+    ]
     for name, key in [("sequence", sequence_key(frame))] + [("subject", subject_key(frame))] * subjects:
         twice = sorted(set(key[in_two_splits(key, split)]))
         if twice:
@@ -195,8 +227,14 @@ def leakage(frame: pd.DataFrame) -> float:
     return len(tested & set(key[split == "train"])) / len(tested) if tested else math.nan
 
 
-def _split(manifest: Path, out: Path, overwrite: bool, emotions: Iterable[str] | None,
-           split: Callable[[pd.DataFrame], pd.DataFrame], subjects: bool = False) -> Path:
+def _split(
+    manifest: Path,
+    out: Path,
+    overwrite: bool,
+    emotions: Iterable[str] | None,
+    split: Callable[[pd.DataFrame], pd.DataFrame],
+    subjects: bool = False,
+) -> Path:
     check_target(out, overwrite)
     # An earlier split is replaced, so its faults are no reason to refuse.
     table = read(manifest).drop(columns="split", errors="ignore")
@@ -224,8 +262,9 @@ def _places(names: pd.Series, what: str, count: int, chosen: list[str] | None) -
         row = int(names.isna().to_numpy().argmax()) + 1
         raise InputError(f"row {row} has no source: fill it in, or choose three with --{what}")
     if chosen is None and len(found) != count:
-        raise InputError(f"Table 1 needs {count} {what}, the manifest has {len(found)} ({listed}): "
-                         f"choose {count} with --{what}")
+        raise InputError(
+            f"Table 1 needs {count} {what}, the manifest has {len(found)} ({listed}): choose {count} with --{what}"
+        )
     if chosen is not None and (len(set(chosen)) != count or len(chosen) != count):
         raise InputError(f"Table 1 needs {count} different --{what}, not {', '.join(chosen)}")
     absent = sorted(set(chosen or found) - set(found))
@@ -246,8 +285,9 @@ def _cell(frame: pd.DataFrame, *columns: str) -> np.ndarray:
     return np.array(["\x1f".join(names) for names in zip(*given, strict=True)] or [""] * len(frame), object)
 
 
-def _assign(frame: pd.DataFrame, test: np.ndarray, unit: np.ndarray, cell: np.ndarray, validation: float,
-            seed: int) -> pd.DataFrame:
+def _assign(
+    frame: pd.DataFrame, test: np.ndarray, unit: np.ndarray, cell: np.ndarray, validation: float, seed: int
+) -> pd.DataFrame:
     split = np.where(test, "test", "train").astype(object)
     train = np.flatnonzero(~test)
     kept = _drawn(unit[train], cell[train], _fraction("validation", validation), seed)
@@ -255,8 +295,7 @@ def _assign(frame: pd.DataFrame, test: np.ndarray, unit: np.ndarray, cell: np.nd
     return frame.assign(split=pd.Series(split, index=frame.index, dtype="str"))
 
 
-def _drawn(unit: np.ndarray, cell: np.ndarray, fraction: float, seed: int,
-           per_cell: bool = False) -> np.ndarray:
+def _drawn(unit: np.ndarray, cell: np.ndarray, fraction: float, seed: int, per_cell: bool = False) -> np.ndarray:
     """Mark the rows, [N] bool, of a fraction of the units: of each cell, or of all while true to the cells.
 
     With `per_cell` each cell's number is rounded for itself. Otherwise the count runs on from cell to cell:

@@ -125,8 +125,10 @@ def _check_settings(config: dict[str, Any]) -> None:
         if config[name] < 0:
             raise InputError(f"--{name} is {config[name]}: it must be 0 or more")
     if config["warmup"] + config["constant"] > config["epochs"]:
-        raise InputError(f"--warmup {config['warmup']} and --constant {config['constant']} do not fit into "
-                         f"--epochs {config['epochs']}")
+        raise InputError(
+            f"--warmup {config['warmup']} and --constant {config['constant']} do not fit into "
+            f"--epochs {config['epochs']}"
+        )
     if config["clip"] is not None and config["clip"] <= 0:
         raise InputError(f"--clip is {config['clip']}: it must be more than 0")
 
@@ -170,14 +172,22 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     check_images(frame, path, config["max_pixels"])
     torch.manual_seed(config["seed"])
     pretrained = config["pretrained"]
-    backbone = create_backbone(config["backbone"], config["size"],
-                               Path(pretrained) if isinstance(pretrained, str) else pretrained)
+    backbone = create_backbone(
+        config["backbone"], config["size"], Path(pretrained) if isinstance(pretrained, str) else pretrained
+    )
     method.build(task, backbone)
     return frame, task, method, cells
 
 
-def _fit(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, method: Method,
-         cells: np.ndarray | None, resume: bool) -> bool:
+def _fit(
+    run: Path,
+    config: dict[str, Any],
+    frame: pd.DataFrame,
+    task: Task,
+    method: Method,
+    cells: np.ndarray | None,
+    resume: bool,
+) -> bool:
     from emodo import engine, sampling
     from emodo.data import Images, loader
 
@@ -205,8 +215,16 @@ def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, 
     with atomic(run / runs.WEIGHTS) as temporary:
         save_model(method, str(temporary))
     test = frame[frame["split"] == "test"]
-    table = predict(method, task, test, config["size"], config["batch_size"], config["workers"],
-                    config["accelerator"], config["max_pixels"])
+    table = predict(
+        method,
+        task,
+        test,
+        config["size"],
+        config["batch_size"],
+        config["workers"],
+        config["accelerator"],
+        config["max_pixels"],
+    )
     with atomic(run / runs.PREDICTIONS) as temporary:
         table.to_parquet(temporary)
     write_text(run / runs.SCORES, json.dumps(metrics.score(table, task), indent=2) + "\n")
@@ -227,8 +245,10 @@ def _check_unchanged(run: Path, task: Task, provenance: dict[str, str]) -> None:
     """Refuse to continue on other data: the result would be neither the old run's nor a new one's."""
     begun = runs.provenance(run)
     if task != runs.task(run) or begun.get("manifest_sha256") != provenance["manifest_sha256"]:
-        raise InputError(f"the manifest of {run} has changed since this run began, so it cannot be resumed: restore it, "
-                         "or train anew")
+        raise InputError(
+            f"the manifest of {run} has changed since this run began, so it cannot be resumed: restore it, "
+            "or train anew"
+        )
 
 
 def _is_first_process() -> bool:

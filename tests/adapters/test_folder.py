@@ -28,16 +28,33 @@ def problem(root: Path, **options: object) -> str:
 
 
 def test_class_folders_in_any_case_and_under_their_usual_names(tmp_path: Path) -> None:
-    root = touch(tmp_path / "faces", "Happy/2.JPG", "Happy/10.jpg", "happiness/x.png", "ANGRY/a.webp",
-                 "sad/deep/er/b.tiff", "afraid/c.gif", "Neutral/d.bmp", "surprised/e.jpeg", "Disgusted/f.tif",
-                 "contemptuous/g.png")
+    root = touch(
+        tmp_path / "faces",
+        "Happy/2.JPG",
+        "Happy/10.jpg",
+        "happiness/x.png",
+        "ANGRY/a.webp",
+        "sad/deep/er/b.tiff",
+        "afraid/c.gif",
+        "Neutral/d.bmp",
+        "surprised/e.jpeg",
+        "Disgusted/f.tif",
+        "contemptuous/g.png",
+    )
     frame = manifest.load(folder(root, tmp_path / "faces.csv"))
     assert frame.columns.tolist() == ["path", "emotion", "file"]
     assert dict(zip(frame["path"], frame["emotion"], strict=True)) == {
-        "faces/ANGRY/a.webp": "anger", "faces/Disgusted/f.tif": "disgust", "faces/Happy/10.jpg": "happiness",
-        "faces/Happy/2.JPG": "happiness", "faces/Neutral/d.bmp": "neutral", "faces/afraid/c.gif": "fear",
-        "faces/contemptuous/g.png": "contempt", "faces/happiness/x.png": "happiness",
-        "faces/sad/deep/er/b.tiff": "sadness", "faces/surprised/e.jpeg": "surprise"}
+        "faces/ANGRY/a.webp": "anger",
+        "faces/Disgusted/f.tif": "disgust",
+        "faces/Happy/10.jpg": "happiness",
+        "faces/Happy/2.JPG": "happiness",
+        "faces/Neutral/d.bmp": "neutral",
+        "faces/afraid/c.gif": "fear",
+        "faces/contemptuous/g.png": "contempt",
+        "faces/happiness/x.png": "happiness",
+        "faces/sad/deep/er/b.tiff": "sadness",
+        "faces/surprised/e.jpeg": "surprise",
+    }
     assert frame["path"].tolist() == sorted(frame["path"])
     assert ADAPTERS["folder"] is folder
 
@@ -45,8 +62,10 @@ def test_class_folders_in_any_case_and_under_their_usual_names(tmp_path: Path) -
 def test_levels_name_the_folders_from_the_top(tmp_path: Path) -> None:
     root = touch(tmp_path / "mix", "CK+/Anger/S010/001/1.png", "MMI/fear/S1/2.png")
     frame = manifest.load(folder(root, tmp_path / "a.csv", levels=["source", "emotion", "subject"]))
-    assert frame[["source", "emotion", "subject"]].to_numpy().tolist() == [["CK+", "anger", "S010"],
-                                                                           ["MMI", "fear", "S1"]]
+    assert frame[["source", "emotion", "subject"]].to_numpy().tolist() == [
+        ["CK+", "anger", "S010"],
+        ["MMI", "fear", "S1"],
+    ]
     root = touch(tmp_path / "caer", "Train/Anger/1.png", "val/Anger/1.png", "TESTING/Anger/1.png")
     frame = manifest.load(folder(root, tmp_path / "b.parquet", levels=["split", "emotion"]))
     assert frame["split"].tolist() == ["test", "train", "validation"]
@@ -55,14 +74,27 @@ def test_levels_name_the_folders_from_the_top(tmp_path: Path) -> None:
 
 
 def test_what_systems_leave_behind_is_passed_over_and_other_files_are_counted(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = touch(tmp_path / "faces", "joy/a.jpg", "joy/._a.jpg", "joy/Thumbs.db", "joy/.DS_Store",
-                 "joy/desktop.ini", "__MACOSX/joy/a.jpg", ".cache/joy/b.jpg", "readme.txt", "joy/a.txt",
-                 "joy/LICENSE")
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = touch(
+        tmp_path / "faces",
+        "joy/a.jpg",
+        "joy/._a.jpg",
+        "joy/Thumbs.db",
+        "joy/.DS_Store",
+        "joy/desktop.ini",
+        "__MACOSX/joy/a.jpg",
+        ".cache/joy/b.jpg",
+        "readme.txt",
+        "joy/a.txt",
+        "joy/LICENSE",
+    )
     out = folder(root, tmp_path / "faces.csv")
     assert manifest.load(out)["path"].tolist() == ["faces/joy/a.jpg"]
     assert capsys.readouterr() == (
-        "", f"{out}: 1 images, 1 emotions; skipped 3 files that are no images: 2 .txt, 1 no suffix\n")
+        "",
+        f"{out}: 1 images, 1 emotions; skipped 3 files that are no images: 2 .txt, 1 no suffix\n",
+    )
 
 
 def test_links_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
@@ -82,20 +114,23 @@ def test_a_link_to_nothing_is_a_missing_image(tmp_path: Path) -> None:
 
 
 def test_unknown_folders_are_shown_at_once(tmp_path: Path) -> None:
-    root = touch(tmp_path / "faces", "hapiness/1.jpg", "hapiness/2.jpg", "Test/x.jpg", "joy/y.jpg", "z.jpg",
-                 "cats/1.jpg")
+    root = touch(
+        tmp_path / "faces", "hapiness/1.jpg", "hapiness/2.jpg", "Test/x.jpg", "joy/y.jpg", "z.jpg", "cats/1.jpg"
+    )
     assert [line.removeprefix(f"{root}: ") for line in problem(root).split("\n")] == [
         f"1 images are in no folder emotion, the first is {root}/z.jpg: move them or change --levels",
         "the folder 'Test' (1 images) is no known emotion: if the emotions' folders are in it, say --levels "
         "[split,emotion]",
         "the folder 'cats' (1 images) is no known emotion: name emotions of your own with --emotions, other "
         "levels with --levels",
-        "the folder 'hapiness' (2 images) is no known emotion: did you mean 'happiness'? Rename the folder"]
+        "the folder 'hapiness' (2 images) is no known emotion: did you mean 'happiness'? Rename the folder",
+    ]
     many = touch(tmp_path / "many", *(f"x{n:02d}/1.jpg" for n in range(30)))
     assert problem(many).endswith("... and 10 more")
     splits = touch(tmp_path / "splits", "dev/joy/1.jpg")
     assert problem(splits, levels=["split", "emotion"]).endswith(
-        "the folder 'dev' (1 images) is no known split: expected one of train, validation, test")
+        "the folder 'dev' (1 images) is no known split: expected one of train, validation, test"
+    )
 
 
 def test_emotions_of_the_users_own(tmp_path: Path) -> None:
@@ -108,8 +143,10 @@ def test_emotions_of_the_users_own(tmp_path: Path) -> None:
 
 def test_nothing_found_says_what_was_looked_for(tmp_path: Path) -> None:
     root = touch(tmp_path / "faces", "joy/a.mp4", "joy/b.mp4", "joy/c.avi")
-    assert problem(root) == (f"{root} holds no image (.bmp .gif .jpeg .jpg .png .tif .tiff .webp) at any "
-                             "depth; found 3 other files: 2 .mp4, 1 .avi")
+    assert problem(root) == (
+        f"{root} holds no image (.bmp .gif .jpeg .jpg .png .tif .tiff .webp) at any "
+        "depth; found 3 other files: 2 .mp4, 1 .avi"
+    )
     (tmp_path / "empty").mkdir()
     assert problem(tmp_path / "empty").endswith("found no files at all")
     assert problem(tmp_path / "absent") == f"{tmp_path}/absent is no folder"

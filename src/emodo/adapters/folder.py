@@ -18,8 +18,9 @@ SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}  # left by Windows and by macO
 SPLIT_ALIASES = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
 
 
-def folder(root: Path, out: Path, levels: list[str] | None = None, emotions: list[str] | None = None,
-           overwrite: bool = False) -> Path:
+def folder(
+    root: Path, out: Path, levels: list[str] | None = None, emotions: list[str] | None = None, overwrite: bool = False
+) -> Path:
     """emodo prepare folder CAER-S caers.parquet --levels [split,emotion]
 
     Takes every image below ROOT. The folders on its way give the columns: ROOT/happiness/1.jpg needs nothing
@@ -46,8 +47,10 @@ def folder(root: Path, out: Path, levels: list[str] | None = None, emotions: lis
     levels = levels or ["emotion"]
     unfit = {"path", "file", *manifest.BOX} & set(levels)
     if "emotion" not in levels or len(set(levels)) < len(levels) or unfit:
-        raise InputError(f"--levels {','.join(levels)}: name each level once, one of them emotion, and none "
-                         "path, file or a side of the box")
+        raise InputError(
+            f"--levels {','.join(levels)}: name each level once, one of them emotion, and none "
+            "path, file or a side of the box"
+        )
     if not root.is_dir():
         raise InputError(f"{root} is no folder")
     images: list[str] = []
@@ -61,23 +64,30 @@ def folder(root: Path, out: Path, levels: list[str] | None = None, emotions: lis
     images.sort()
     listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(8))
     if not images:
-        raise InputError(f"{root} holds no image ({' '.join(sorted(IMAGES))}) at any depth; found "
-                         + (f"{others.total()} other files: {listed}" if others else "no files at all"))
+        raise InputError(
+            f"{root} holds no image ({' '.join(sorted(IMAGES))}) at any depth; found "
+            + (f"{others.total()} other files: {listed}" if others else "no files at all")
+        )
     columns = _columns(root, images, levels, frozenset(emotions) if emotions else manifest.EMOTIONS)
     frame = pd.DataFrame({"path": images, **columns}, dtype="str")
     whole = manifest.validate(frame, root, root, tuple(emotions) if emotions else None)
     manifest.save(whole, out)
-    print(f"{out}: {len(whole)} images, {whole['emotion'].nunique()} emotions"
-          + (f"; skipped {others.total()} files that are no images: {listed}" if others else ""),
-          file=sys.stderr)
+    print(
+        f"{out}: {len(whole)} images, {whole['emotion'].nunique()} emotions"
+        + (f"; skipped {others.total()} files that are no images: {listed}" if others else ""),
+        file=sys.stderr,
+    )
     return out
 
 
 def _files(folder: str) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
-            listed = [(entry.path, entry.is_dir(), entry.is_symlink()) for entry in entries
-                      if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM]
+            listed = [
+                (entry.path, entry.is_dir(), entry.is_symlink())
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM
+            ]
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from None
     for path, is_folder, is_link in listed:
@@ -95,8 +105,10 @@ def _columns(root: Path, images: list[str], levels: list[str], known: frozenset[
     shallow = [image for image, folders in zip(images, parts, strict=True) if len(folders) < len(levels)]
     problems: list[str] = []
     if shallow:
-        problems.append(f"{len(shallow)} images are in no folder {'/'.join(levels)}, the first is "
-                        f"{shallow[0]}: move them or change --levels")
+        problems.append(
+            f"{len(shallow)} images are in no folder {'/'.join(levels)}, the first is "
+            f"{shallow[0]}: move them or change --levels"
+        )
     columns: dict[str, list[str]] = {}
     for at, level in enumerate(levels):
         folders = [names[at] for names in parts if at < len(names)]
@@ -105,7 +117,7 @@ def _columns(root: Path, images: list[str], levels: list[str], known: frozenset[
         problems += [_unknown(level, name, count, known) for name, count in sorted(unknown.items())]
         columns[level] = [meant[name] or name for name in folders]
     if problems:
-        lines = [f"{root}: {problem}" for problem in problems[:manifest.SHOWN]]
+        lines = [f"{root}: {problem}" for problem in problems[: manifest.SHOWN]]
         more = len(problems) - len(lines)
         raise InputError("\n".join(lines + [f"... and {more} more"] * (more > 0)))
     return columns

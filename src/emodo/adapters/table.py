@@ -9,10 +9,20 @@ from emodo import manifest
 from emodo.records import InputError
 
 
-def table(table: Path, out: Path, path: str = "path", emotion: str = "emotion", source: str | None = None,
-          subject: str | None = None, sequence: str | None = None, box: list[str] | None = None,
-          root: Path | None = None, rename: dict[str, str] | None = None, emotions: list[str] | None = None,
-          overwrite: bool = False) -> Path:
+def table(
+    table: Path,
+    out: Path,
+    path: str = "path",
+    emotion: str = "emotion",
+    source: str | None = None,
+    subject: str | None = None,
+    sequence: str | None = None,
+    box: list[str] | None = None,
+    root: Path | None = None,
+    rename: dict[str, str] | None = None,
+    emotions: list[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
     """emodo prepare table labels.csv faces.parquet --path file --emotion expression
 
     Each option names the table's column that becomes the manifest's column of that name. All other columns
@@ -40,19 +50,32 @@ def table(table: Path, out: Path, path: str = "path", emotion: str = "emotion", 
     frame = manifest.read(table)
     if box is not None and len(box) != len(manifest.BOX):
         raise InputError(f"--box names four columns (left, top, right, bottom), not {len(box)}")
-    given = {"path": path, "emotion": emotion, "source": source, "subject": subject, "sequence": sequence,
-             **dict(zip(manifest.BOX, box or (), strict=False))}
+    given = {
+        "path": path,
+        "emotion": emotion,
+        "source": source,
+        "subject": subject,
+        "sequence": sequence,
+        **dict(zip(manifest.BOX, box or (), strict=False)),
+    }
     named = {new: old for new, old in given.items() if old is not None}
     found = ", ".join(frame.columns)
-    problems = [f"no column {old!r} for --{'box' if new in manifest.BOX else new} (found: {found})"
-                for new, old in named.items() if old not in frame]
+    problems = [
+        f"no column {old!r} for --{'box' if new in manifest.BOX else new} (found: {found})"
+        for new, old in named.items()
+        if old not in frame
+    ]
     kept = frame.drop(columns=[old for old in named.values() if old in frame])
-    problems += [f"the column {new!r} is not the one given for {new} ({old!r}): give it or remove it"
-                 for new, old in named.items() if new in kept and old in frame]
+    problems += [
+        f"the column {new!r} is not the one given for {new} ({old!r}): give it or remove it"
+        for new, old in named.items()
+        if new in kept and old in frame
+    ]
     if not problems and rename:
         held = frame[emotion].dropna().astype("str").unique()
-        problems += [f"--rename {old}: no such emotion (found: {', '.join(sorted(held))})"
-                     for old in rename if old not in held]
+        problems += [
+            f"--rename {old}: no such emotion (found: {', '.join(sorted(held))})" for old in rename if old not in held
+        ]
     if problems:
         raise InputError("\n".join(f"{table}: {problem}" for problem in problems))
     frame = kept.assign(**{new: frame[old] for new, old in named.items()})

@@ -132,8 +132,9 @@ class Disentanglement(_Disentangling):
             head_bias: whether the discriminators' last layer has a bias (released code: no).
             init: N(0, 0.02) of the released code, or PyTorch's default.
         """
-        super().__init__(channels, lambda_feature, lambda_classifier, lr, backbone_lr, betas, pair_weight, block,
-                         head_bias, init)
+        super().__init__(
+            channels, lambda_feature, lambda_classifier, lr, backbone_lr, betas, pair_weight, block, head_bias, init
+        )
 
     def build(self, task: Task, backbone: Backbone) -> None:
         self._build(task, backbone, "pooled")
@@ -202,8 +203,9 @@ class IERN(_Disentangling):
             head_bias: whether the discriminators' last layer has a bias (released code: no).
             init: N(0, 0.02) of the released code, or PyTorch's default.
         """
-        super().__init__(channels, lambda_feature, lambda_classifier, lr, backbone_lr, betas, pair_weight, block,
-                         head_bias, init)
+        super().__init__(
+            channels, lambda_feature, lambda_classifier, lr, backbone_lr, betas, pair_weight, block, head_bias, init
+        )
         self.lambda_center, self.center_loss, self.full_rate_centers = lambda_center, center_loss, full_rate_centers
         self.batchnorm: Statistics = batchnorm
 

@@ -120,9 +120,7 @@ def split_degradations(
     return out
 
 
-def apply(
-    image: Image.Image, degradation: str, blur: float, noise: float, random: np.random.Generator
-) -> Image.Image:
+def apply(image: Image.Image, degradation: str, blur: float, noise: float, random: np.random.Generator) -> Image.Image:
     """Degrade one RGB image: blur and noise are shares, as in `degrade`."""
     shorter = min(image.size)
     if degradation == "blur":
@@ -170,9 +168,7 @@ def pair(
     subject = subject_key(frame)
     people = sorted(subject.unique())
     if len(people) < 2:
-        raise InputError(
-            f"the manifest shows {len(people)} subject: training and test need different people."
-        )
+        raise InputError(f"the manifest shows {len(people)} subject: training and test need different people.")
     count = min(max(round(fraction * len(people)), 1), len(people) - 1)
     tested = subject.isin(np.random.default_rng(seed).permutation(people)[:count])
     match test:
@@ -223,9 +219,7 @@ def _check(degradations: tuple[str, ...], blur: float, noise: float, size: int |
     if not 0 < blur <= 0.5:
         raise InputError(f"blur is {blur:g}: its radius is a share of the image, above 0 and up to 0.5.")
     if not 0 < noise <= 1:
-        raise InputError(
-            f"noise is {noise:g}: its standard deviation is above 0 and up to 1 (full brightness)."
-        )
+        raise InputError(f"noise is {noise:g}: its standard deviation is above 0 and up to 1 (full brightness).")
     if size is not None and not 16 <= size <= 4096:
         raise InputError(f"size is {size}: images get a shorter side of 16 to 4096 pixels.")
     if seed < 0:
@@ -235,21 +229,15 @@ def _check(degradations: tuple[str, ...], blur: float, noise: float, size: int |
 def _check_pairing(frame: pd.DataFrame, pairing: Mapping[str, str]) -> None:
     for column in ("subject", "degradation"):
         if column not in frame:
-            raise InputError(
-                f"the manifest has no column {column}: the experiment needs to know it of every row."
-            )
+            raise InputError(f"the manifest has no column {column}: the experiment needs to know it of every row.")
     present = set(frame["degradation"].dropna())
     unknown = sorted(set(pairing.values()) - present)
     if unknown:
-        raise InputError(
-            f"unknown degradation {unknown[0]!r}: the manifest has {', '.join(sorted(present))}."
-        )
+        raise InputError(f"unknown degradation {unknown[0]!r}: the manifest has {', '.join(sorted(present))}.")
     shown = set(frame["emotion"])
     unpaired, absent = sorted(shown - set(pairing)), sorted(set(pairing) - shown)
     if unpaired:
-        raise InputError(
-            f"the emotion {unpaired[0]!r} has no degradation in the pairing: name one for each emotion."
-        )
+        raise InputError(f"the emotion {unpaired[0]!r} has no degradation in the pairing: name one for each emotion.")
     if absent:
         raise InputError(f"the pairing names {absent[0]!r}, an emotion that no row of the manifest shows.")
 

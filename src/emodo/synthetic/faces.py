@@ -119,9 +119,7 @@ def generate(
             (folder / "images" / source).mkdir(parents=True)
         sequences = list(itertools.product(SOURCES, range(subjects), EMOTIONS))
         quiet = len(sequences) * len(PEAK) < 2000
-        for source, subject, emotion in track(
-            sequences, "faces", console=Console(stderr=True), disable=quiet
-        ):
+        for source, subject, emotion in track(sequences, "faces", console=Console(stderr=True), disable=quiet):
             name = f"{source}-{subject + 1:03d}"
             sequence = f"{name}-{emotion}"
             identity = draw_identity(seed, source, subject)
@@ -137,9 +135,7 @@ def generate(
     return out / "manifest.csv"
 
 
-def _check(
-    subjects: int, size: int, seed: int, style: float, intensity: tuple[float, float], noise: float
-) -> None:
+def _check(subjects: int, size: int, seed: int, style: float, intensity: tuple[float, float], noise: float) -> None:
     if subjects < 1:
         raise InputError(f"subjects is {subjects}: at least 1 person is drawn in each source.")
     if not 32 <= size <= 1024:
@@ -208,10 +204,7 @@ def draw_units(
     passing = _stream(seed, TREMBLE, source, subject, shown, frame).normal(0, noise / 4, len(ACTION_UNITS))
     shift = (lasting + passing).tolist()
     active = PROTOTYPES[emotion]
-    return {
-        unit: min(max(strength * (unit in active) + shift[i], 0.0), 1.0)
-        for i, unit in enumerate(ACTION_UNITS)
-    }
+    return {unit: min(max(strength * (unit in active) + shift[i], 0.0), 1.0) for i, unit in enumerate(ACTION_UNITS)}
 
 
 def draw_scene(seed: int, source: str, subject: int, emotion: str, frame: int, style: float) -> Scene:
