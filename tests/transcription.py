@@ -165,7 +165,7 @@ class PlainIERN(nn.Module):
         # line 2
         features = self.base(images)
         emotion, context = self.emotion_generator(features), self.context_generator(features)
-        rebuilt = self.reconstruction(emotion, context, None if not o.batchnorm == "pooled" else 0)
+        rebuilt = self.reconstruction(emotion, context, None if o.batchnorm != "pooled" else 0)
         # line 3
         for net in (self.emotion_discriminator, self.context_discriminator):
             net.requires_grad_(True)

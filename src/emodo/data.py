@@ -126,18 +126,19 @@ def define_task(
     """
     if "split" not in frame:
         raise InputError(f"{name} has no column `split`: make one with `emodo split`")
-    train = frame[frame["split"] == "train"]
+    train = frame.loc[frame["split"] == "train"]
     order = tuple(emotions) if emotions else tuple(sorted(frame["emotion"].unique()))
-    lacking = [emotion for emotion in order if not (train["emotion"] == emotion).any()]
+    shown = set(train["emotion"])
+    lacking = [emotion for emotion in order if emotion not in shown]
     if lacking:
         raise InputError(
             f"{name}: no training image shows {', '.join(lacking)}: split the data otherwise, or name "
             "the emotions to learn with --emotions"
         )
-    stray = frame[~frame["emotion"].isin(order)]
+    stray = frame.loc[~frame.loc[:, "emotion"].isin(order), "emotion"]
     if len(stray):
         raise InputError(
-            f"{name}, row {stray.index[0] + 1}: the emotion {stray['emotion'].iloc[0]!r} is none of "
+            f"{name}, row {stray.index[0] + 1}: the emotion {stray.iloc[0]!r} is none of "
             f"{', '.join(order)}: add it to --emotions or remove its rows"
         )
     column = confounder_column(frame, column)
@@ -148,9 +149,10 @@ def define_task(
                 f"{', '.join(c for c in frame.columns if c != 'file')}: name one with --stratum"
             )
         return Task(order)
-    strata = tuple(sorted(train[column].dropna().astype(str).unique()))
+    values = train.loc[:, column]
+    strata: tuple[str, ...] = tuple(sorted(values.dropna().astype(str).unique()))
     if needs_strata:
-        gaps = train.index[train[column].isna()]
+        gaps = train.index[values.isna()]
         if len(gaps):
             raise InputError(
                 f"{name}, row {gaps[0] + 1}: no value in column {column!r}, the confounder "
@@ -158,7 +160,7 @@ def define_task(
             )
         if len(strata) < 2:
             raise InputError(
-                f"{name}: column {column!r} has one value in the training rows ({strata[0]}), and there "
+                f"{name}: column {column!r} has one value in the training rows ({', '.join(strata)}), and there "
                 "is nothing to intervene on: name another column with --stratum"
             )
     if not strata:
@@ -168,10 +170,10 @@ def define_task(
 
 def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it."""
-    emotion = pd.Index(task.emotions).get_indexer(frame["emotion"])
+    emotion = pd.Index(task.emotions).get_indexer(frame["emotion"].to_numpy(str))
     if task.confounder is None or task.confounder.column not in frame:
         return emotion, np.full(len(frame), -1)
-    return emotion, pd.Index(task.strata).get_indexer(frame[task.confounder.column].astype(str))
+    return emotion, pd.Index(task.strata).get_indexer(frame[task.confounder.column].to_numpy(str))
 
 
 def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
@@ -225,7 +227,8 @@ class Images(Dataset):
         self.rows = frame.index.to_numpy()
         self.emotion, self.stratum = labels(frame, task)
         self.boxes = frame[["x1", "y1", "x2", "y2"]].to_numpy(float) if "x1" in frame else None
-        self.size, self.augmentation, self.seed, self.epoch = size, augmentation, seed, epoch
+        self.augmentation: Augmentation = augmentation
+        self.size, self.seed, self.epoch = size, seed, epoch
         self.max_pixels = max_pixels
 
     def __len__(self) -> int:

@@ -72,7 +72,8 @@ def demo(out: Path = Path("runs/demo"), fold: int = 1, seed: int = 0, subjects: 
             train(resume=run)
         else:
             _say(f"training {type(method).__name__}, {epochs} epochs")
-            train(manifest, method, run=run, seed=seed, **SETTINGS | {"epochs": epochs})
+            settings: dict[str, Any] = SETTINGS | {"epochs": epochs}
+            train(manifest, method, run=run, seed=seed, **settings)
         inside = evaluate(run, split="validation", out=run / "validation", accelerator="cpu", overwrite=True)
         folders.append(run)
         compared.append((type(method).__name__, runs.scores(run), json.loads((inside / runs.SCORES).read_text())))
@@ -124,6 +125,7 @@ def _compare(compared: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None
     points = 100 * (last[1]["accuracy"] - first[1]["accuracy"])
     console.print(
         f"On the {n} test images of this fold, {last[0]} is {abs(points):.1f} points "
-        f"{'above' if points >= 0 else 'below'} {first[0]}. One fold and one seed prove little: docs/results.md has more.",
+        f"{'above' if points >= 0 else 'below'} {first[0]}. "
+        "One fold and one seed prove little: docs/results.md has more.",
         soft_wrap=True,
     )

@@ -143,7 +143,9 @@ class _Loop(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         self.phases = self.method.phases()
-        optimizers = [torch.optim.Adam(groups, fused=True) for groups in self.phases.values()]
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(groups, fused=True) for groups in self.phases.values()
+        ]
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]

@@ -52,7 +52,7 @@ def evaluate(
     frame = manifests.load(path, task.emotions)
     part = split or "all"
     if "split" in frame and part != "all":
-        frame = frame[frame["split"] == part]
+        frame = frame.loc[frame["split"] == part]
         if frame.empty:
             raise InputError(f"{path} has no row whose split is {part!r}: choose another --split, or `all`")
     out = out or run / f"evaluation-{path.stem}-{part}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from emodo.records import InputError
 
 
 @contextmanager
-def atomic(target: Path) -> Iterator[Path]:
+def atomic(target: Path) -> Generator[Path]:
     """Yield a temporary path beside `target`; on success it is fsynced and replaces `target` in one step.
 
     Killed at any instant, `target` is the old file or the whole new one. On an exception the temporary file is
@@ -31,7 +31,7 @@ def atomic(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path) -> Generator[Path]:
     """Yield a temporary folder beside `out`; on success it takes the place of `out` in one step.
 
     Killed at any instant, `out` is the whole folder or what it was before: absent or empty. A temporary

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ Initialisation = Literal["normal", "default"]
 
 
 @contextmanager
-def frozen(*modules: nn.Module) -> Iterator[None]:
+def frozen(*modules: nn.Module) -> Generator[None]:
     """Build a graph in which the weights of `modules` are constants: gradients pass through, none arrive."""
     trainable = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in trainable:
@@ -116,7 +117,7 @@ def small_body() -> nn.Sequential:
     """A net for CPUs and tests: stride 16, 128 channels, 0.24 million weights."""
     widths = (3, 32, 64, 128, 128)
     layers: list[nn.Module] = []
-    for width_in, width in zip(widths[:-1], widths[1:], strict=True):
+    for width_in, width in pairwise(widths):
         layers += [nn.Conv2d(width_in, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     return nn.Sequential(*layers)
 
@@ -251,7 +252,7 @@ def discriminator(channels: int, classes: int, grid: tuple[int, int], head_bias:
         )
     layers: list[nn.Module] = [nn.Conv2d(channels, channels, 4, 2, 1), nn.LeakyReLU()]
     widths = (channels, channels // 2, channels // 4, channels // 8)  # 512, 256, 128, 64
-    for width_in, width in zip(widths[:-1], widths[1:], strict=True):
+    for width_in, width in pairwise(widths):
         layers += [nn.Conv2d(width_in, width, 1), nn.LeakyReLU()]
     kernel = (grid[0] // 2, grid[1] // 2)
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], classes, kernel, bias=head_bias), nn.Flatten())

@@ -165,8 +165,9 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     method = runs.create_method(config)
     frame = manifests.load(path, tuple(config["emotions"]) if config["emotions"] else None)
     task = define_task(frame, path, config["stratum"], config["emotions"], method.needs_strata)
-    train = frame[frame["split"] == "train"]
-    if not (frame["split"] == "test").any():
+    split = frame.loc[:, "split"]
+    train = frame.loc[split == "train"]
+    if "test" not in set(split):
         raise InputError(f"{path} has no row whose split is `test`: split the data otherwise")
     cells = training_cells(train, task, path) if method.sampling == "balanced" else None
     check_images(frame, path, config["max_pixels"])
@@ -191,7 +192,7 @@ def _fit(
     from emodo import engine, sampling
     from emodo.data import Images, loader
 
-    train = frame[frame["split"] == "train"]
+    train = frame.loc[frame["split"] == "train"]
     seed, size = config["seed"], config["size"]
 
     def batches(epoch: int, rank: int, ranks: int) -> Any:
@@ -214,7 +215,7 @@ def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, 
     method.cpu()
     with atomic(run / runs.WEIGHTS) as temporary:
         save_model(method, str(temporary))
-    test = frame[frame["split"] == "test"]
+    test = frame.loc[frame["split"] == "test"]
     table = predict(
         method,
         task,

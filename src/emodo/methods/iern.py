@@ -33,6 +33,8 @@ class _Disentangling(Method):
     """What IERN and its ablation share: f_b, and g_e, d_e, g_c, d_c, g_r of Eq. 3 - 5."""
 
     needs_strata: ClassVar[bool] = True
+    block: Block
+    init: Initialisation
 
     def __init__(
         self,
@@ -166,6 +168,8 @@ class IERN(_Disentangling):
     """Interventional Emotion Recognition Network: P(Y | do(X)) by Eq. 9, trained by Algorithm 1."""
 
     centers: nn.Parameter
+    center_loss: losses.Reduction
+    batchnorm: Statistics
 
     def __init__(
         self,
@@ -207,7 +211,7 @@ class IERN(_Disentangling):
             channels, lambda_feature, lambda_classifier, lr, backbone_lr, betas, pair_weight, block, head_bias, init
         )
         self.lambda_center, self.center_loss, self.full_rate_centers = lambda_center, center_loss, full_rate_centers
-        self.batchnorm: Statistics = batchnorm
+        self.batchnorm = batchnorm
 
     def build(self, task: Task, backbone: Backbone) -> None:
         self._build(task, backbone, self.batchnorm)
