@@ -109,7 +109,7 @@ def run(
         "seed": 7,
         "method": {"class_path": f"emodo.methods.{method}", "init_args": {"note": "</pre><script>"}},
     }
-    runs.create(folder, config, task)
+    runs.create(folder, config, task, {})
     predictions.to_parquet(folder / runs.PREDICTIONS)
     (folder / runs.SCORES).write_text("{}")  # the page computes its own
     losses = pd.DataFrame({"epoch": [0, 1, 2], "step": [5, 10, 15], "classifier": [2.5, 1.5, 0.5]})
@@ -381,7 +381,7 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(tmp_path: Pat
     unknown["predicted"] = "awe"
     short = predicted(table).drop(columns="predicted")
     growing = tmp_path / "growing"
-    runs.create(growing, {"manifest": "m.csv", "method": {"class_path": "emodo.methods.ERM"}}, TASK)
+    runs.create(growing, {"manifest": "m.csv", "method": {"class_path": "emodo.methods.ERM"}}, TASK, {})
     broken = run(tmp_path / "broken", predicted(table))
     (broken / runs.PREDICTIONS).write_bytes(b"PAR1 no")
     cases: list[tuple[list[Path], str]] = [

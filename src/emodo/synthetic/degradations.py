@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +90,7 @@ def degrade(
 def split_degradations(
     manifest: Path,
     out: Path,
-    pairing: dict[str, str],
+    pairing: dict[str, str] | None = None,
     test: Literal["reversed", "none", "same"] = "reversed",
     fraction: float = 0.3,
     seed: int = 0,
@@ -103,7 +104,8 @@ def split_degradations(
     Args:
         manifest: The manifest that `emodo generate degradations` wrote; it needs the column subject.
         out: The manifest to write (.parquet, .csv or .tsv).
-        pairing: The degradation that each emotion has in training.
+        pairing: The degradation that each emotion has in training, as EMOTION=DEGRADATION; by default blur, noise
+            and none in turn, over the emotions as sorted.
         test: Degradations of the test images: reversed, none, or the same as in training.
         fraction: Share of the subjects that are tested.
         seed: Decides who is tested.
@@ -116,7 +118,10 @@ def split_degradations(
         InputError: OUT exists, or the pairing does not fit the manifest.
     """
     check_target(out, overwrite)
-    save(pair(load(manifest), pairing, test, fraction, seed), out)
+    frame = load(manifest)
+    emotions = sorted(frame["emotion"].unique())
+    pairing = pairing or dict(zip(emotions, cycle(DEGRADATIONS), strict=False))
+    save(pair(frame, pairing, test, fraction, seed), out)
     return out
 
 
