@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -139,6 +140,19 @@ def test_killed_at_random_moments_a_run_ends_bit_identical(iern, faces, small, t
     assert weights(run) == weights(iern)
 
 
+def test_ctrl_c_says_how_to_continue(faces, tmp_path):
+    command = [sys.executable, "-m", "emodo", "train", str(faces), "--run", str(tmp_path / "run"), "--backbone=small"]
+    command += ["--size=32", "--epochs=1000", "--accelerator=cpu", "--augmentation=light"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / runs.METRICS).exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"emodo train: interrupted: continue with `emodo train --resume {tmp_path / 'run'}`" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("method", [ERM(), Disentanglement(**IERN_SMALL)], ids=["ERM", "Disentanglement"])
 def test_every_method_trains_by_the_same_loop(method, faces, small, tmp_path):
     run = train(faces, method, run=tmp_path / "run", **small)
@@ -172,10 +186,24 @@ training.train(Path(sys.argv[1]), IERN(channels=16, init="default"), run=Path(sy
 """
 
 
+def free_port(ports):
+    for port in ports:
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no port is free")
+
+
 def test_two_processes_train_the_same_weights(faces, tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES)
-    done = subprocess.run([sys.executable, str(script), str(faces), str(tmp_path)], capture_output=True, text=True)
+    # a port that no outgoing connection is given: the store waits for ever on one that is taken in between
+    environment = os.environ | {"MASTER_PORT": str(free_port(range(20000, 30000)))}
+    command = [sys.executable, str(script), str(faces), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
     assert runs.scores(tmp_path / "run")["n"] == 36

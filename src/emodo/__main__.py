@@ -71,8 +71,8 @@ def _run(verb: str, words: list[str]) -> int:
     except InputError as error:
         print(f"emodo {verb}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"emodo {verb}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(": ".join([f"emodo {verb}", "interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return 130
     if result is not None:
         print(result)
@@ -83,16 +83,17 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
     """What people type, as jsonargparse reads it.
 
     --batch-size is --batch_size, --overwrite is --overwrite true, --emotions joy fear is a list, --rename
-    happy=happiness is a mapping, and a first argument that has a default, or is a list, goes by its place.
+    happy=happiness is a mapping, and the first words go by their places even where they have defaults.
     """
     parameters = inspect.signature(function).parameters
-    first = next(iter(parameters.values()))
-    if words and not words[0].startswith("-"):
-        if "list[" in str(first.annotation):
-            listed = list(takewhile(lambda word: not word.startswith("-"), words))
-            words = [json.dumps(listed), *words[len(listed) :]]
-        elif first.default is not first.empty:
-            words = [f"--{first.name}", *words]
+    places = [p for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    placed = list(takewhile(lambda word: not word.startswith("-"), words))
+    words = words[len(placed) :]
+    if "list[" in str(places[0].annotation) and placed:
+        placed = [json.dumps(placed)]
+    for place, word in reversed(list(zip(places, placed, strict=False))):
+        words = [word, *words] if place.default is place.empty else [f"--{place.name}", word, *words]
+    words = [*placed[len(places) :], *words]
     spelled: list[str] = []
     rest = iter(words)
     word = next(rest, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -95,11 +96,17 @@ def fit(
             num_sanity_val_steps=0,
             log_every_n_steps=1_000_000,
         )
-        trainer.fit(
-            _Loop(method, batches, plan), ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(
+                _Loop(method, batches, plan), ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None
+            )
+        except SystemExit:
+            if not trainer.interrupted:
+                raise
+            # the Trainer turns Ctrl-C into exit code 1 and leaves later ones ignored
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt(f"continue with `emodo train --resume {run}`") from None
     return trainer.is_global_zero
 
 

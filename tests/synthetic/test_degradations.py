@@ -12,7 +12,7 @@ from PIL import Image
 
 from emodo.manifest import load
 from emodo.records import InputError
-from emodo.synthetic.degradations import degrade, pair, reverse
+from emodo.synthetic.degradations import degrade, pair, reverse, split_degradations
 from emodo.synthetic.faces import generate
 
 TWO = {"neutral": "blur", "happiness": "noise"}
@@ -216,3 +216,32 @@ def test_reverse_impossible() -> None:
 def test_what_cannot_be_paired(frame: pd.DataFrame, pairing: dict, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         pair(frame, pairing, **options)
+
+
+def test_moved_subjects_fill_the_empty_cells() -> None:
+    frame = toy(40)
+    plain, rows = pair(frame, TWO), pair(frame, TWO, moved=0.25)
+    train, tested = rows[rows["split"] == "train"], rows[rows["split"] == "test"]
+    pd.testing.assert_frame_equal(tested.reset_index(drop=True), plain[plain["split"] == "test"].reset_index(drop=True))
+    swapped = train[train["degradation"] != train["emotion"].map(TWO)]
+    assert len(train) == len(plain[plain["split"] == "train"])
+    assert swapped["subject"].nunique() == 7  # a quarter of 28
+    assert len(swapped) == 7 * 2
+    assert train.groupby(["emotion", "degradation"]).ngroups == 4
+
+
+@pytest.fixture
+def degraded_folder(tmp_path: Path) -> Path:
+    rows: list[dict[str, object]] = [
+        {"emotion": emotion, "subject": subject} for subject in ("a", "b") for emotion in TWO
+    ]
+    return degrade(write(tmp_path, rows), tmp_path / "degraded").parent
+
+
+def test_the_verb_writes_a_manifest_with_both_parts(degraded_folder: Path, tmp_path: Path) -> None:
+    out = split_degradations(degraded_folder / "manifest.csv", tmp_path / "toy.csv", fraction=0.5)
+    rows = load(out)
+    assert set(rows["split"]) == {"train", "test"}
+    assert rows["file"].map(lambda file: Path(file).is_file()).all()
+    with pytest.raises(InputError, match="exists"):
+        split_degradations(degraded_folder / "manifest.csv", out)

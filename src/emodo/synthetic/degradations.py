@@ -93,6 +93,7 @@ def split_degradations(
     pairing: dict[str, str] | None = None,
     test: Literal["reversed", "none", "same"] = "reversed",
     fraction: float = 0.3,
+    moved: float = 0.0,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
@@ -108,7 +109,10 @@ def split_degradations(
             and none in turn, over the emotions as sorted.
         test: Degradations of the test images: reversed, none, or the same as in training.
         fraction: Share of the subjects that are tested.
-        seed: Decides who is tested.
+        moved: Share of the training subjects who are shown under the reversed pairs, so that no cell is empty and
+            re-sampling is possible: the counterpart of the paper's modified setting. With 0 the experiment is the
+            figure's, and nothing in the training images tells the emotion from the degradation.
+        seed: Decides who is tested and who is moved.
         overwrite: Replace OUT where it exists.
 
     Returns:
@@ -121,7 +125,7 @@ def split_degradations(
     frame = load(manifest)
     emotions = sorted(frame["emotion"].unique())
     pairing = pairing or dict(zip(emotions, cycle(DEGRADATIONS), strict=False))
-    save(pair(frame, pairing, test, fraction, seed), out)
+    save(pair(frame, pairing, test, fraction, moved, seed), out)
     return out
 
 
@@ -143,6 +147,7 @@ def pair(
     pairing: Mapping[str, str],
     test: Literal["reversed", "none", "same"] = "reversed",
     fraction: float = 0.3,
+    moved: float = 0.0,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Choose the rows of Figure 1's experiment: in training, each emotion has its own degradation only.
@@ -158,7 +163,8 @@ def pair(
         pairing: The degradation of every emotion in the frame, for instance neutral: blur, happiness: noise.
         test: Degradations of the test rows.
         fraction: Share of the subjects that are tested, between 0 and 1; at least one is, and one is not.
-        seed: Decides who is tested.
+        moved: Share of the training subjects, from 0 to below 1, who are shown under the reversed pairs instead.
+        seed: Decides who is tested and who is moved.
 
     Returns:
         The used rows, in their order, counted anew from 0, with `split` in {train, test}.
@@ -175,7 +181,11 @@ def pair(
     if len(people) < 2:
         raise InputError(f"the manifest shows {len(people)} subject: training and test need different people.")
     count = min(max(round(fraction * len(people)), 1), len(people) - 1)
-    tested = subject.isin(np.random.default_rng(seed).permutation(people)[:count])
+    if not 0 <= moved < 1:
+        raise InputError(f"moved is {moved:g}: a share of the training subjects is from 0 to below 1.")
+    drawn = np.random.default_rng(seed).permutation(people)
+    tested = subject.isin(drawn[:count])
+    turned = subject.isin(drawn[count : count + round(moved * (len(people) - count))])
     match test:
         case "same":
             shown = pairing
@@ -184,7 +194,10 @@ def pair(
         case "none":
             shown = dict.fromkeys(pairing, "none")
     emotion, degradation = frame["emotion"], frame["degradation"]
-    train_rows = ~tested & (degradation == [pairing[name] for name in emotion])
+    train_rows = ~tested & ~turned & (degradation == [pairing[name] for name in emotion])
+    if turned.any():
+        other = reverse(pairing)
+        train_rows |= turned & (degradation == [other[name] for name in emotion])
     test_rows = tested & (degradation == [shown[name] for name in emotion])
     for split, rows, wanted in (("training", train_rows, pairing), ("test", test_rows, shown)):
         missing = sorted(set(wanted) - set(emotion[rows]))

@@ -1,0 +1,240 @@
+"""What every method promises, checked for each one that emodo.methods exports."""
+
+import copy
+import inspect
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from emodo import methods, runs
+from emodo.methods import ERM, IERN, Disentanglement, Method, Prediction, Resampling
+from emodo.networks import Backbone, small_body
+from emodo.records import Batch, Confounder, InputError, Task
+
+TASK = Task(("anger", "fear", "joy", "sadness"), Confounder("source", ("a", "b", "c"), (1 / 3,) * 3))
+SIZE = 32
+
+# A new method needs a line here: settings for a net of milliseconds, none of them the default.
+SMALL = {
+    "ERM": lambda: ERM(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "Resampling": lambda: Resampling(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "Disentanglement": lambda: Disentanglement(
+        channels=16, lambda_feature=0.9, lr=3e-3, backbone_lr=2e-3, pair_weight=1.0, head_bias=True, init="default"
+    ),
+    "IERN": lambda: IERN(
+        channels=16, lambda_center=1e-3, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), block="table5", init="default"
+    ),
+}
+EXPORTED = {
+    name
+    for name in methods.__all__
+    if inspect.isclass(found := getattr(methods, name)) and issubclass(found, Method) and not inspect.isabstract(found)
+}
+
+
+def test_every_exported_method_is_in_the_table():
+    assert set(SMALL) == EXPORTED
+
+
+def test_every_method_of_the_package_is_exported():
+    def below(cls):
+        return {cls} | {found for sub in cls.__subclasses__() for found in below(sub)}
+
+    public = {cls for cls in below(Method) if cls.__module__.startswith("emodo.") and not cls.__name__.startswith("_")}
+    assert {cls.__name__ for cls in public if not inspect.isabstract(cls)} == EXPORTED
+
+
+@pytest.fixture(params=sorted(SMALL))
+def method(request) -> Method:
+    torch.manual_seed(0)
+    method = SMALL[request.param]()
+    method.build(TASK, Backbone(small_body(), 128, 0, SIZE))
+    return method.train()
+
+
+def random_batch(n=8, seed=1):
+    draw = torch.Generator().manual_seed(seed)
+    images = torch.randn(n, 3, SIZE, SIZE, generator=draw)
+    return Batch(images, torch.arange(n) % 4, torch.arange(n) % 3, torch.arange(n))
+
+
+def unlabelled(n=5, seed=2):
+    batch = random_batch(n, seed)
+    return Batch(batch.images, torch.full((n,), -1), torch.full((n,), -1), batch.row)
+
+
+def trained(method, steps=1):
+    """Train as the engine does: for each phase zero, backward, step."""
+    optimizers = {name: torch.optim.Adam(groups) for name, groups in method.phases().items()}
+    for _ in range(steps):
+        for phase, terms in method.losses(random_batch()):
+            optimizers[phase].zero_grad()
+            torch.stack(list(terms.values())).sum().backward()
+            optimizers[phase].step()
+    return method
+
+
+def said(method, batch) -> Prediction:
+    with torch.no_grad():
+        return method.eval().predict(batch)
+
+
+def test_it_yields_its_phases_in_their_order_and_each_changes_its_own_parameters(method):
+    phases = method.phases()
+    own = {name: {id(p) for group in groups for p in group["params"]} for name, groups in phases.items()}
+    optimizers = {name: torch.optim.Adam(groups) for name, groups in phases.items()}
+    order = []
+    for phase, terms in method.losses(random_batch()):
+        order.append(phase)
+        assert terms
+        for name, value in terms.items():
+            assert value.shape == (), name
+            assert value.isfinite(), name
+        before = {name: p.detach().clone() for name, p in method.named_parameters()}
+        optimizers[phase].zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        optimizers[phase].step()
+        changed = {name for name, p in method.named_parameters() if not torch.equal(p, before[name])}
+        assert changed
+        strange = {name for name, p in method.named_parameters() if name in changed and id(p) not in own[phase]}
+        assert not strange, f"{phase} changed {strange}"
+    assert order == list(phases)
+
+
+def test_every_parameter_is_trained_by_some_phase(method):
+    before = {name: p.detach().clone() for name, p in method.named_parameters()}
+    trained(method)
+    still = {name for name, p in method.named_parameters() if torch.equal(p, before[name])}
+    assert not still
+
+
+def test_no_parameter_is_twice_in_a_phase(method):
+    for name, groups in method.phases().items():
+        parameters = [id(p) for group in groups for p in group["params"]]
+        assert len(parameters) == len(set(parameters)), name
+        assert all(group["lr"] > 0 for group in groups)
+
+
+def test_losses_have_the_same_names_in_every_batch_and_none_twice(method):
+    names = [
+        [name for _, terms in method.losses(batch) for name in terms]
+        for batch in (random_batch(), random_batch(6, seed=5))
+    ]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == len(names[0])
+
+
+def test_a_training_step_leaves_everything_trainable(method):
+    trained(method)
+    assert all(p.requires_grad for p in method.parameters())
+
+
+def test_prediction_has_the_documented_shapes_and_needs_no_labels(method):
+    prediction = said(trained(method), unlabelled())
+    assert prediction.logits.shape == (5, 4)
+    if prediction.strata_logits is not None:
+        assert prediction.strata_logits.shape == (5, 3, 4)
+    if prediction.confounder_logits is not None:
+        assert prediction.confounder_logits.shape == (5, 3)
+    assert all(part is None or part.isfinite().all() for part in prediction)
+
+
+def test_forward_is_the_logits_of_predict(method):
+    batch = unlabelled()
+    logits = said(trained(method), batch).logits
+    with torch.no_grad():
+        torch.testing.assert_close(method(batch), logits)
+
+
+def test_an_images_prediction_does_not_depend_on_its_neighbours(method):
+    batch = unlabelled(6)
+    together = said(trained(method), batch).logits
+    alone = [said(method, Batch(*(field[i : i + 1] for field in vars(batch).values()))).logits for i in range(6)]
+    torch.testing.assert_close(torch.cat(alone), together, rtol=1e-4, atol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 1e-4
+
+
+def test_prediction_changes_nothing(method):
+    trained(method).eval()
+    before = copy.deepcopy(method.state_dict())
+    said(method, unlabelled())
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+def test_it_learns_a_batch_by_heart(method):
+    batch = random_batch()
+    trained(method, steps=40)
+    with torch.no_grad():
+        assert (method.train()(batch).argmax(dim=1) == batch.emotion).all()
+
+
+def test_saved_and_loaded_it_predicts_the_same(method, tmp_path):
+    trained(method, steps=2)
+    save_model(method, str(tmp_path / "weights.safetensors"))
+    torch.manual_seed(99)
+    again = runs.create_method(configured(method))
+    again.build(TASK, Backbone(small_body(), 128, 0, SIZE))
+    load_model(again, tmp_path / "weights.safetensors")
+    batch = unlabelled()
+    for ours, theirs in zip(said(again, batch), said(method, batch), strict=True):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or torch.equal(ours, theirs)
+
+
+def configured(method):
+    """The method as a run's config.yaml stores it."""
+    named = {"class_path": f"emodo.methods.{type(method).__name__}", "init_args": method.hyperparameters()}
+    return yaml.safe_load(yaml.safe_dump({"method": named}))
+
+
+def test_hyperparameters_round_trip_through_a_configuration(method):
+    again = runs.create_method(configured(method))
+    assert type(again) is type(method)
+    for name in inspect.signature(type(method)).parameters:
+        assert getattr(again, name) == getattr(method, name), name
+    assert again.hyperparameters() == method.hyperparameters()
+
+
+def test_the_table_changes_hyperparameters_so_that_the_round_trip_tells():
+    for name, create in SMALL.items():
+        assert create().hyperparameters() != getattr(methods, name)().hyperparameters(), name
+
+
+def test_the_settings_are_all_described(method):
+    description = inspect.getdoc(type(method).__init__) or ""
+    for name in inspect.signature(type(method)).parameters:
+        assert f"{name}: " in description, name
+
+
+def test_folding_leaves_its_predictions_equal(method):
+    batch = unlabelled()
+    before = said(trained(method, steps=3), batch)
+    method.fold()
+    backbone = next(part for part in method.modules() if isinstance(part, Backbone))
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in backbone.modules())
+    for _ in range(2):  # a folded method may be folded again
+        for ours, theirs in zip(said(method, batch), before, strict=True):
+            if theirs is not None:
+                torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+        method.fold()
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_it_builds_without_strata_or_says_that_it_needs_them(name):
+    method = SMALL[name]()
+    backbone = Backbone(small_body(), 128, 0, SIZE)
+    for task in (Task(TASK.emotions), Task(TASK.emotions, Confounder("source", ("a",), (1.0,)))):
+        if method.needs_strata:
+            with pytest.raises(InputError, match=f"{name} needs a confounder of two strata"):
+                method.build(task, backbone)
+        else:
+            method.build(task, backbone)
+            assert said(method, unlabelled()).logits.shape == (5, 4)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_it_knows_how_its_images_are_drawn(name):
+    assert SMALL[name]().sampling == ("balanced" if name == "Resampling" else "shuffled")

@@ -1,0 +1,114 @@
+"""Every loss equals its equation, written out in loops of Python floats."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from emodo import losses
+
+SEEDS = range(3)
+
+
+def softmax(logits):
+    powers = [math.exp(x) for x in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def cross_entropy(logits, label):
+    return -math.log(softmax(logits)[label])
+
+
+def drawn(seed, *shape):
+    return np.random.default_rng([seed, *shape]).normal(0, 2, shape)
+
+
+def labels(seed, n, classes):
+    return np.random.default_rng([seed, n, classes]).integers(0, classes, n)
+
+
+def equal(ours, oracle):
+    assert ours.shape == ()
+    assert ours.item() == pytest.approx(oracle, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_recognition_is_the_cross_entropy_of_equations_3_and_4(seed):
+    logits, label = drawn(seed, 7, 5), labels(seed, 7, 5)
+    oracle = sum(cross_entropy(row, y) for row, y in zip(logits, label, strict=True)) / 7
+    equal(losses.recognition(torch.tensor(logits), torch.tensor(label)), oracle)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_confusion_is_the_squared_distance_to_uniform_of_equations_3_and_4(seed, classes):
+    logits = drawn(seed, 5, classes)
+    oracle = 0.0
+    for row in logits:
+        for p in softmax(row):
+            oracle += (p - 1 / classes) ** 2
+    equal(losses.confusion(torch.tensor(logits)), oracle / (5 * classes))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_confusion_is_zero_where_every_class_is_equally_probable_and_nowhere_else(classes):
+    uniform = torch.full((4, classes), 3.7, dtype=torch.float64)
+    assert losses.confusion(uniform).item() == pytest.approx(0, abs=1e-30)
+    certain = torch.zeros(4, classes, dtype=torch.float64)
+    certain[:, 0] = 1e3
+    largest = ((1 - 1 / classes) ** 2 + (classes - 1) / classes**2) / classes
+    assert losses.confusion(certain).item() == pytest.approx(largest)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_reconstruction_is_the_mean_squared_error_of_equation_5(seed):
+    rebuilt, features = drawn(seed, 3, 4, 2, 5), drawn(seed + 10, 3, 4, 2, 5)
+    oracle = 0.0
+    for index in np.ndindex(3, 4, 2, 5):
+        oracle += (rebuilt[index] - features[index]) ** 2
+    equal(losses.reconstruction(torch.tensor(rebuilt), torch.tensor(features)), oracle / (3 * 4 * 2 * 5))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_center_is_the_distance_to_the_own_stratums_center_of_equation_6(seed, reduction):
+    context, centers, stratum = drawn(seed, 5, 4, 2, 3), drawn(seed, 3, 4, 2, 3), labels(seed, 5, 3)
+    oracle = 0.0
+    for b, c, h, w in np.ndindex(5, 4, 2, 3):
+        oracle += (context[b, c, h, w] - centers[stratum[b], c, h, w]) ** 2
+    oracle /= 5 if reduction == "sum" else 5 * 4 * 2 * 3
+    found = losses.center(torch.tensor(context), torch.tensor(centers), torch.tensor(stratum), reduction)
+    equal(found, oracle)
+
+
+def test_center_sums_over_the_features_by_default_as_the_released_code_does():
+    context, centers, stratum = torch.ones(2, 4, 3, 3), torch.zeros(3, 4, 3, 3), torch.tensor([0, 2])
+    assert losses.center(context, centers, stratum).item() == 4 * 3 * 3
+    assert losses.center(context, centers, stratum, "mean").item() == 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_intervention_is_the_cross_entropy_of_the_mean_logits_of_equation_7(seed):
+    logits, emotion = drawn(seed, 4, 3, 6), labels(seed, 4, 6)
+    oracle = 0.0
+    for b in range(4):
+        averaged = [sum(logits[b, k, e] for k in range(3)) / 3 for e in range(6)]
+        oracle += cross_entropy(averaged, emotion[b])
+    equal(losses.intervention(torch.tensor(logits), torch.tensor(emotion)), oracle / 4)
+
+
+@pytest.mark.parametrize("name", ["recognition", "confusion", "reconstruction", "center", "intervention"])
+def test_the_gradient_of_every_loss_is_its_slope(name):
+    def variable(seed, *shape):
+        return torch.tensor(drawn(seed, *shape), requires_grad=True)
+
+    stratum, emotion = torch.tensor(labels(0, 3, 2)), torch.tensor(labels(0, 3, 4))
+    arguments = {
+        "recognition": (variable(0, 3, 4), emotion),
+        "confusion": (variable(0, 3, 4),),
+        "reconstruction": (variable(0, 3, 2, 2, 2), variable(1, 3, 2, 2, 2)),
+        "center": (variable(0, 3, 2, 2, 2), variable(0, 2, 2, 2, 2), stratum),
+        "intervention": (variable(0, 3, 2, 4), emotion),
+    }[name]
+    assert torch.autograd.gradcheck(getattr(losses, name), arguments)
