@@ -11,10 +11,10 @@ from emodo.records import InputError
 
 
 def evaluate(
-    run: Path,
-    manifest: Path | None = None,
+    run: str | Path,
+    manifest: str | Path | None = None,
     split: str | None = "test",
-    out: Path | None = None,
+    out: str | Path | None = None,
     batch_size: int = 64,
     workers: int = 0,
     accelerator: str = "auto",
@@ -46,16 +46,17 @@ def evaluate(
     from emodo.data import check_images
     from emodo.inference import predict
 
+    run = Path(run)
     settings, task = runs.config(run), runs.task(run)
     method = runs.load_method(run)
-    path = manifest or Path(settings["manifest"])
+    path = Path(manifest or settings["manifest"])
     frame = manifests.load(path, task.emotions)
     part = split or "all"
     if "split" in frame and part != "all":
         frame = frame.loc[frame["split"] == part]
         if frame.empty:
             raise InputError(f"{path} has no row whose split is {part!r}: choose another --split, or `all`")
-    out = out or run / f"evaluation-{path.stem}-{part}"
+    out = Path(out) if out else run / f"evaluation-{path.stem}-{part}"
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already: choose another --out, or replace it with --overwrite")
     check_images(frame, path, settings["max_pixels"])

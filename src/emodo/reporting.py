@@ -58,7 +58,7 @@ class Data:
     notes: tuple[str, ...] = ()
 
 
-def report(runs: list[Path], out: Path = Path("report.html"), overwrite: bool = False) -> Path:
+def report(runs: list[Path], out: str | Path = "report.html", overwrite: bool = False) -> Path:
     """emodo report runs/iern runs/erm --out report.html
 
     Compare runs on one HTML page, which holds its figures, tables and sample images itself and loads nothing:
@@ -79,11 +79,12 @@ def report(runs: list[Path], out: Path = Path("report.html"), overwrite: bool = 
         InputError: No run is given, or one twice; a folder is not a run, or its training has not finished;
             the runs differ in their emotions, test images or strata; `out` exists and is not to be replaced.
     """
+    out = Path(out)
     if out.is_dir() or (out.exists() and not overwrite):
         raise InputError(
             f"{out} exists already: choose another --out" + ("" if out.is_dir() else ", or replace it with --overwrite")
         )
-    compared = _comparable(runs)
+    compared = _comparable([Path(run) for run in runs])
     write_text(out, _render(compared, _data(compared[0])))
     return out
 

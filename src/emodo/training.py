@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    manifest: Path | None = None,
+    manifest: str | Path | None = None,
     method: Method | None = None,
     *,
-    run: Path | None = None,
+    run: str | Path | None = None,
     stratum: str | None = None,
     emotions: list[str] | None = None,
     backbone: str = "resnet50",
-    pretrained: bool | Path | None = None,
+    pretrained: bool | str | Path | None = None,
     size: int = 224,
     augmentation: Literal["released", "light", "none"] = "released",
     epochs: int = 160,
@@ -44,7 +44,7 @@ def train(
     seed: int = 0,
     max_pixels: int = 50_000_000,
     overwrite: bool = False,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
 ) -> Path:
     """emodo train faces.parquet --method IERN --stratum source
 
@@ -86,9 +86,10 @@ def train(
     if resume is not None:
         if manifest is not None or method is not None or run is not None:
             raise InputError(f"--resume {resume} takes manifest, method and settings from the run: leave them out")
-        return _train(resume, runs.config(resume), resume=True, overwrite=False)
+        return _train(Path(resume), runs.config(Path(resume)), resume=True, overwrite=False)
     if manifest is None:
         raise InputError("there is nothing to train on: pass a manifest, or --resume RUN")
+    manifest = Path(manifest)
     method = method or ERM()
     config: dict[str, Any] = {
         "manifest": str(manifest.resolve()),
@@ -96,7 +97,7 @@ def train(
         "stratum": stratum,
         "emotions": emotions,
         "backbone": backbone,
-        "pretrained": str(pretrained.resolve()) if isinstance(pretrained, Path) else pretrained,
+        "pretrained": str(Path(pretrained).resolve()) if isinstance(pretrained, str | Path) else pretrained,
         "size": size,
         "augmentation": augmentation,
         "epochs": epochs,
@@ -114,7 +115,7 @@ def train(
     }
     _check_settings(config)
     run = run or Path("runs") / f"{type(method).__name__}-{manifest.stem}-{seed}"
-    return _train(run, config, resume=False, overwrite=overwrite)
+    return _train(Path(run), config, resume=False, overwrite=overwrite)
 
 
 def _check_settings(config: dict[str, Any]) -> None:

@@ -1,0 +1,462 @@
+"""From manifest rows to batches: every kind of image is read or refused by row, and labels are what they say."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from emodo.data import (
+    Images,
+    check_images,
+    collate,
+    confounder_column,
+    define_task,
+    labels,
+    loader,
+    read_image,
+    to_device,
+    training_cells,
+)
+from emodo.records import Batch, Confounder, InputError, Task
+from emodo.transforms import prepare
+
+NAME = Path("faces.csv")
+
+
+def pixels(height=20, width=30, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encoded(form="PNG", image=None, **options):
+    stream = io.BytesIO()
+    (image or Image.fromarray(pixels())).save(stream, form, **options)
+    return stream.getvalue()
+
+
+def table(files, **columns):
+    """A manifest as `manifest.load` returns it."""
+    return pd.DataFrame({"path": [Path(file).name for file in files], "file": [str(file) for file in files], **columns})
+
+
+# ---------------------------------------------------------------------------------------- broken files
+
+
+def huge_header():
+    """A PNG of a few bytes that claims 20000 x 20000 pixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+PNG, JPEG = encoded(), encoded("JPEG")
+BROKEN = {
+    "empty": (b"", "is empty"),
+    "text": (b"not an image " * 40, "is not a readable image"),
+    "one byte": (b"\x89", "is not a readable image"),
+    "png header only": (PNG[:20], "is truncated"),
+    "png half": (PNG[: len(PNG) // 2], "is truncated"),
+    "png without its last rows": (PNG[:-300], "is truncated"),
+    "jpeg header only": (JPEG[:24], "is truncated"),
+    "jpeg half": (JPEG[: len(JPEG) // 2], "is truncated"),
+    "gif half": (encoded("GIF")[:400], "is not a readable image"),
+    "gif without its end": (encoded("GIF")[:-20], "is truncated"),
+    "bmp half": (encoded("BMP")[:900], "is truncated"),
+    "webp half": (encoded("WEBP", lossless=True)[:500], "cannot be read"),
+    "tiff half": (encoded("TIFF")[:900], "is truncated"),
+    "huge": (huge_header(), r"claims 20000 x 20000 pixels, more than the limit of 50000000 \(--max_pixels\)"),
+    "missing": (None, "does not exist"),
+}
+
+
+def broken_file(folder, kind):
+    file = folder / f"{kind.replace(' ', '-')}.png"
+    if BROKEN[kind][0] is not None:
+        file.write_bytes(BROKEN[kind][0])
+    return file
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_refused_by_the_check_and_by_the_reader(tmp_path, kind):
+    good = tmp_path / "good.png"
+    good.write_bytes(PNG)
+    bad = broken_file(tmp_path, kind)
+    reason = BROKEN[kind][1]
+    with pytest.raises(InputError, match=rf"^faces\.csv, row 2: the image {bad.name} ({reason})") as caught:
+        check_images(table([good, bad, good]), NAME)
+    assert str(caught.value).splitlines()[1:] == ["Replace these images or remove their rows."]
+    with pytest.raises(InputError, match=rf"{bad.name} .*({reason})"):
+        read_image(bad)
+
+
+def test_all_broken_rows_are_shown_at_once(tmp_path):
+    files = [broken_file(tmp_path, kind) for kind in BROKEN]
+    with pytest.raises(InputError) as caught:
+        check_images(table([files[0], *files]), NAME)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(BROKEN) + 2
+    assert [line.split(":")[0] for line in lines[:-1]] == [f"faces.csv, row {row}" for row in range(1, len(lines))]
+
+
+def test_of_very_many_broken_rows_twenty_are_shown(tmp_path):
+    with pytest.raises(InputError) as caught:
+        check_images(table([tmp_path / f"{i}.png" for i in range(50)]), NAME)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 22
+    assert lines[20] == "... and 30 more"
+
+
+def test_the_end_of_a_png_or_jpeg_may_be_followed_by_a_few_bytes(tmp_path):
+    for form, data in (("png", PNG), ("jpg", JPEG)):
+        for tail in (b"\0" * 10, b"\n" * 500):
+            file = tmp_path / f"face.{form}"
+            file.write_bytes(data + tail)
+            check_images(table([file]), NAME)
+            assert read_image(file).shape == (3, 20, 30)
+
+
+def test_the_limit_of_pixels_is_the_callers(tmp_path):
+    file = tmp_path / "face.png"
+    file.write_bytes(PNG)
+    check_images(table([file]), NAME, max_pixels=600)
+    assert read_image(file, max_pixels=600).shape == (3, 20, 30)
+    with pytest.raises(InputError, match="claims 30 x 20 pixels, more than the limit of 599"):
+        check_images(table([file]), NAME, max_pixels=599)
+    with pytest.raises(InputError, match="claims 30 x 20 pixels, more than the limit of 599"):
+        read_image(file, max_pixels=599)
+
+
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+# ----------------------------------------------------------------------------------- kinds of images
+
+
+def test_a_colour_image_is_read_as_it_is(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "face.png")
+    found = read_image(tmp_path / "face.png")
+    assert found.dtype == torch.uint8
+    assert found.shape == (3, 20, 30)
+    assert np.array_equal(found.permute(1, 2, 0).numpy(), pixels())
+
+
+def test_the_content_counts_not_the_suffix(tmp_path):
+    (tmp_path / "face.jpg").write_bytes(PNG)
+    check_images(table([tmp_path / "face.jpg"]), NAME)
+    assert np.array_equal(read_image(tmp_path / "face.jpg").permute(1, 2, 0).numpy(), pixels())
+
+
+# What a viewer does with the stored pixels to show them upright.
+TURNS = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: x.transpose(1, 0, 2)[:, ::-1],
+    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda x: x.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_an_image_is_upright_as_its_exif_says(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels()).save(tmp_path / "face.png", exif=exif)
+    found = read_image(tmp_path / "face.png").permute(1, 2, 0).numpy()
+    assert np.array_equal(found, TURNS[orientation](pixels()))
+
+
+def test_gray_images_have_three_equal_channels(tmp_path):
+    gray = pixels()[:, :, 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    found = read_image(tmp_path / "gray.png")
+    assert all(np.array_equal(channel.numpy(), gray) for channel in found)
+    bits = gray > 127
+    Image.fromarray(bits).save(tmp_path / "bits.png")
+    assert np.array_equal(read_image(tmp_path / "bits.png")[1].numpy(), bits * np.uint8(255))
+
+
+def test_palette_images_have_the_colours_of_the_palette(tmp_path):
+    index = pixels()[:, :, 0] % 4
+    colours = np.array([[255, 0, 0], [0, 255, 0], [10, 20, 30], [200, 200, 200]], np.uint8)
+    image = Image.frombytes("P", (30, 20), index.tobytes())
+    image.putpalette(colours.flatten().tolist())
+    for name, options in (("plain", {}), ("one", {"transparency": 2})):
+        image.save(tmp_path / f"{name}.png", **options)
+        found = read_image(tmp_path / f"{name}.png").permute(1, 2, 0).numpy()
+        assert np.array_equal(found, colours[index]), name
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_left_aside(tmp_path, mode):
+    image = Image.fromarray(pixels()).convert("L" if mode == "LA" else "RGB")
+    expected = np.array(image.convert("RGB"))
+    image.putalpha(Image.fromarray(pixels(seed=1)[:, :, 0]))
+    assert image.mode == mode
+    image.save(tmp_path / "face.png")
+    assert np.array_equal(read_image(tmp_path / "face.png").permute(1, 2, 0).numpy(), expected)
+
+
+def test_printing_colours_become_screen_colours(tmp_path):
+    for name, ink, shown in (("red", (0, 255, 255, 0), (255, 0, 0)), ("black", (0, 0, 0, 255), (0, 0, 0))):
+        Image.new("CMYK", (16, 16), ink).save(tmp_path / f"{name}.jpg", quality=95)
+        found = read_image(tmp_path / f"{name}.jpg")
+        assert found.shape == (3, 16, 16)
+        assert np.abs(found.float().mean(dim=(1, 2)).numpy() - shown).max() < 8, name
+
+
+def test_of_an_animation_the_first_picture_counts(tmp_path):
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "face.gif", save_all=True, append_images=[second])
+    assert read_image(tmp_path / "face.gif")[:, 3, 3].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_other_formats_pass_the_check_and_are_read(tmp_path, form):
+    smooth = Image.fromarray(np.linspace(0, 255, 600).astype(np.uint8).reshape(20, 30)).convert("RGB")
+    file = tmp_path / "face.bin"
+    file.write_bytes(encoded(form, smooth))
+    check_images(table([file]), NAME)
+    found = read_image(file).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - np.array(smooth)).mean() < 8
+
+
+# -------------------------------------------------------------------------------------------- boxes
+
+
+def test_a_box_is_cut_out_x2_and_y2_exclusive(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "face.png")
+    boxes = {"x1": [3.0, np.nan, 4.4], "y1": [5.0, np.nan, 5.6], "x2": [13.0, np.nan, 14.4], "y2": [15.0, np.nan, 15.6]}
+    frame = table([tmp_path / "face.png"] * 3, emotion="joy", **boxes)
+    images = Images(frame, Task(("joy",)), 10)
+    whole = torch.from_numpy(pixels()).permute(2, 0, 1)
+    assert torch.equal(images[0][0], prepare(whole[:, 5:15, 3:13], 10))
+    assert torch.equal(images[1][0], prepare(whole, 10))
+    assert torch.equal(images[2][0], prepare(whole[:, 6:16, 4:14], 10))
+
+
+# ------------------------------------------------------------------------------------ task and labels
+
+
+def rows(**columns):
+    """Four training rows and two test rows, of three emotions and two sources."""
+    frame = pd.DataFrame(
+        {
+            "path": [f"{i}.png" for i in range(6)],
+            "emotion": ["joy", "fear", "anger", "joy", "fear", "joy"],
+            "source": ["lab", "web", "web", "lab", "field", "lab"],
+            "split": ["train"] * 4 + ["test"] * 2,
+        }
+    )
+    return frame.assign(**columns)
+
+
+def test_emotions_and_strata_are_in_alphabetical_order_and_the_prior_is_uniform():
+    task = define_task(rows(), NAME, None, None, True)
+    assert task.emotions == ("anger", "fear", "joy")
+    assert task.confounder == Confounder("source", ("lab", "web"), (0.5, 0.5))  # `field` is in no training row
+    assert task.strata == ("lab", "web")
+
+
+def test_the_order_of_the_emotions_may_be_given():
+    task = define_task(rows(), NAME, None, ["joy", "anger", "fear"], False)
+    assert task.emotions == ("joy", "anger", "fear")
+    assert labels(rows(), task)[0].tolist() == [0, 2, 1, 0, 2, 0]
+
+
+def test_the_confounder_is_the_named_column_or_stratum_or_source():
+    frame = rows(stratum=["a", "b"] * 3, camera=["x", "y", "z"] * 2)
+    assert confounder_column(frame, "camera") == "camera"
+    assert confounder_column(frame, None) == "stratum"
+    assert confounder_column(rows(), None) == "source"
+    assert confounder_column(rows().drop(columns="source"), None) is None
+    assert define_task(frame, NAME, "camera", None, True).strata == ("x", "y", "z")
+    assert define_task(frame, NAME, None, None, True).strata == ("a", "b")
+
+
+def test_numbers_may_name_strata():
+    frame = rows(age=[30, 20, 100, 20, 30, 40])
+    task = define_task(frame, NAME, "age", None, True)
+    assert task.strata == ("100", "20", "30")
+    assert labels(frame, task)[1].tolist() == [2, 1, 0, 1, 2, -1]
+
+
+def test_a_method_without_strata_needs_no_confounder_and_takes_what_is_there():
+    assert define_task(rows().drop(columns="source"), NAME, None, None, False) == Task(("anger", "fear", "joy"))
+    assert define_task(rows(source="lab"), NAME, None, None, False).strata == ("lab",)
+    assert define_task(rows(source=[None] * 4 + ["lab"] * 2), NAME, None, None, False) == Task(("anger", "fear", "joy"))
+    gaps = rows(source=[None, "b", "a", "b", None, "a"])
+    assert define_task(gaps, NAME, None, None, False).strata == ("a", "b")
+
+
+REFUSED = {
+    "no split": (rows().drop(columns="split"), {}, r"^faces\.csv has no column `split`: make one with `emodo split`"),
+    "unseen emotion": (
+        rows(emotion=["joy", "joy", "anger", "joy", "fear", "awe"]),
+        {},
+        "no training image shows awe, fear: split the data otherwise",
+    ),
+    "unseen emotion asked for": (rows(), {"emotions": ["joy", "fear", "anger", "awe"]}, "no training image shows awe"),
+    "emotion not asked for": (
+        rows(),
+        {"emotions": ["joy", "anger"]},
+        r"faces\.csv, row 2: the emotion 'fear' is none of joy, anger: add it",
+    ),
+    "no such column": (rows(), {"column": "camera"}, "no column 'camera' .* it has path, emotion, source, split: name"),
+    "no such column, not needed": (rows(), {"column": "camera", "needs_strata": False}, "no column 'camera'"),
+    "no confounder": (rows().drop(columns="source"), {}, "no column 'stratum' to hold the confounder"),
+    "gap": (
+        rows(source=["lab", "web", None, "lab", None, "lab"]),
+        {},
+        r"faces\.csv, row 3: no value in column 'source', the confounder \(1 training rows without\)",
+    ),
+    "one stratum": (
+        rows(source=["lab"] * 4 + ["web"] * 2),
+        {},
+        r"column 'source' has one value in the training rows \(lab\), and there is nothing to intervene on",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_task_that_cannot_be_learnt_is_refused(case):
+    frame, options, message = REFUSED[case]
+    column, emotions = options.get("column"), options.get("emotions")
+    with pytest.raises(InputError, match=message):
+        define_task(frame, NAME, column, emotions, options.get("needs_strata", True))
+
+
+def test_rows_in_messages_are_those_of_the_manifest():
+    frame = rows(source=["lab", "web", None, "lab", None, "lab"])
+    with pytest.raises(InputError, match="row 3"):
+        define_task(frame[1:], NAME, None, None, True)
+
+
+def test_unknown_labels_are_minus_one():
+    task = Task(("anger", "joy"), Confounder("source", ("lab", "web"), (0.5, 0.5)))
+    frame = rows(source=["web", "bin", "lab", "field", "Lab", "web"])
+    emotion, stratum = labels(frame, task)
+    assert emotion.tolist() == [1, -1, 0, 1, -1, 1]
+    assert stratum.tolist() == [1, -1, 0, -1, -1, 1]
+    assert labels(frame.drop(columns="source"), task)[1].tolist() == [-1] * 6
+    assert labels(frame, Task(("anger", "joy")))[1].tolist() == [-1] * 6
+
+
+def test_training_cells_are_numbered_stratum_by_emotion():
+    frame = rows(emotion=["joy", "fear"] * 3, source=["lab", "web", "web", "lab", "lab", "web"])
+    task = define_task(frame, NAME, None, None, True)
+    # emotions: fear, joy; strata: lab, web
+    assert training_cells(frame, task, NAME).tolist() == [1, 2, 3, 0, 1, 2]
+
+
+def test_an_empty_cell_is_named():
+    task = define_task(rows(), NAME, None, None, True)
+    with pytest.raises(
+        InputError, match=r"3 of 6 have no training image \(lab x anger, lab x fear, web x joy\): collect some"
+    ):
+        training_cells(rows()[:4], task, NAME)
+
+
+# -------------------------------------------------------------------------------------------- batches
+
+
+@pytest.fixture
+def frame(tmp_path):
+    """Seven images of several kinds and sizes; rows 10, 11 ... of some manifest."""
+    files = []
+    for i in range(7):
+        files.append(tmp_path / f"{i}.{'jpg' if i % 2 else 'png'}")
+        Image.fromarray(pixels(20 + i, 30 - i, seed=i)).convert("L" if i == 3 else "RGB").save(files[-1])
+    found = table(files, emotion=["joy", "fear", "joy", "joy", "fear", "joy", "fear"], source=list("abcabca"))
+    found["x1"], found["y1"], found["x2"], found["y2"] = 2.0, 3.0, [np.nan] + [20.0] * 6, 18.0
+    return found.set_axis(range(10, 17))
+
+
+TASK = Task(("fear", "joy"), Confounder("source", ("a", "b"), (0.5, 0.5)))
+FIELDS = ("images", "emotion", "stratum", "row")
+
+
+def batches(frame, workers, order=None, **options):
+    return list(loader(Images(frame, TASK, 16, **options), 3, order, workers))
+
+
+def test_a_batch_holds_images_and_labels_row_by_row(frame):
+    found = batches(frame, 0)
+    assert [len(batch) for batch in found] == [3, 3, 1]
+    for field in FIELDS[1:]:
+        assert getattr(found[0], field).dtype == torch.int64
+    assert torch.cat([batch.row for batch in found]).tolist() == list(range(10, 17))
+    assert torch.cat([batch.emotion for batch in found]).tolist() == [1, 0, 1, 1, 0, 1, 0]
+    assert torch.cat([batch.stratum for batch in found]).tolist() == [0, 1, -1, 0, 1, -1, 0]
+    images = found[0].images
+    assert images.shape == (3, 3, 16, 16)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images[1], prepare(read_image(Path(frame["file"][11]))[:, 3:18, 2:20], 16))
+
+
+def test_a_batch_follows_the_order_that_is_given(frame):
+    found = batches(frame, 0, np.array([5, 0, 5, 6]))
+    assert [batch.row.tolist() for batch in found] == [[15, 10, 15], [16]]
+
+
+@pytest.mark.parametrize("augmentation", ["released", "none"])
+def test_workers_give_the_same_bytes_in_the_same_order(frame, augmentation):
+    order = np.array([6, 2, 0, 1, 3, 5, 4, 2])
+    options = {"augmentation": augmentation, "seed": 3, "epoch": 2}
+    alone, helped = batches(frame, 0, order, **options), batches(frame, 1, order, **options)
+    assert len(alone) == len(helped) == 3
+    for ours, theirs in zip(alone, helped, strict=True):
+        for field in FIELDS:
+            a, b = getattr(ours, field), getattr(theirs, field)
+            assert a.numpy().tobytes() == b.numpy().tobytes(), field
+        assert theirs.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_loader_takes_no_number_from_the_trainings_generator(frame):
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    batches(frame, 0)
+    batches(frame, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("harm", [lambda png: png[:100], None], ids=["truncated", "removed"])
+def test_an_image_that_breaks_later_is_an_error_with_its_row(frame, workers, harm):
+    file = Path(frame["file"][14])
+    if harm:
+        file.write_bytes(harm(file.read_bytes()))
+    else:
+        file.unlink()
+    found = batches(frame, workers)
+    assert isinstance(found[0], Batch)
+    assert isinstance(found[1], InputError)
+    reason = "is truncated" if harm else "does not exist"
+    with pytest.raises(InputError, match=rf"^row 15: .*4\.png {reason}$"):
+        to_device(found[1], torch.device("cpu"))
+
+
+def test_to_device_keeps_what_it_moves(frame):
+    batch = batches(frame, 0)[0]
+    moved = to_device(batch, torch.device("cpu"))
+    assert all(torch.equal(getattr(moved, field), getattr(batch, field)) for field in FIELDS)
+
+
+def test_an_error_takes_the_place_of_its_batch(frame):
+    images = Images(frame, TASK, 16)
+    error = InputError("row 3: broken")
+    assert collate([images[0], error, images[1]]) is error
+    assert isinstance(collate([images[0], images[1]]), Batch)

@@ -1,0 +1,193 @@
+"""A file is whole or absent: the old one or the whole new one, whatever happens while it is written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emodo.files import atomic, new_folder, sync_folder, write_text
+from emodo.records import InputError
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_atomic_writes_the_file_and_its_folders(tmp_path):
+    target = tmp_path / "a" / "b" / "table.csv"
+    with atomic(target) as temporary:
+        assert temporary.parent == target.parent  # beside it: a rename within one file system
+        temporary.write_bytes(b"new")
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert everything(tmp_path) == ["a", "a/b", "a/b/table.csv"]
+
+
+def test_atomic_replaces_the_old_file_only_at_the_end(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_bytes(b"old")
+    with atomic(target) as temporary:
+        temporary.write_bytes(b"half")
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"half"
+    assert everything(tmp_path) == ["table.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [b"old", None])
+def test_on_any_exception_atomic_leaves_what_was_there(tmp_path, error, old):
+    target = tmp_path / "table.csv"
+    if old:
+        target.write_bytes(old)
+
+    def fail():
+        with atomic(target) as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert everything(tmp_path) == (["table.csv"] if old else [])
+    assert not old or target.read_bytes() == old
+
+
+def test_atomic_with_nothing_written_leaves_the_old_file(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), atomic(target):
+        pass
+    assert target.read_bytes() == b"old"
+
+
+def test_content_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, Path.replace
+
+    def spy_fsync(descriptor):
+        events.append("folder" if os.readlink(f"/proc/self/fd/{descriptor}") == str(tmp_path) else "file")
+        fsync(descriptor)
+
+    def spy_replace(self, target):
+        events.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(Path, "replace", spy_replace)
+    write_text(tmp_path / "table.csv", "text")
+    assert events == ["file", "rename", "folder"]
+    events.clear()
+    with new_folder(tmp_path / "run") as folder:
+        (folder / "a").write_text("a")
+        (folder / "below").mkdir()
+        (folder / "below" / "b").write_text("b")
+    assert events.index("rename") == len(events) - 2
+    assert events.count("file") == 4  # two files and two folders
+    assert events[-1] == "folder"
+
+
+def test_write_text_writes_utf8_as_it_stands(tmp_path):
+    write_text(tmp_path / "a.txt", "übel\nα\r\n")
+    assert (tmp_path / "a.txt").read_bytes() == "übel\nα\r\n".encode()
+
+
+def test_sync_folder_closes_what_it_opens(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        sync_folder(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_new_folder_appears_whole(tmp_path):
+    out = tmp_path / "deep" / "run"
+    with new_folder(out) as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "file").write_text("text")
+        assert not out.exists()
+    assert everything(tmp_path) == ["deep", "deep/run", "deep/run/below", "deep/run/below/file"]
+
+
+def test_new_folder_takes_the_place_of_an_empty_one(tmp_path):
+    (tmp_path / "run").mkdir()
+    with new_folder(tmp_path / "run") as folder:
+        (folder / "file").write_text("text")
+    assert everything(tmp_path) == ["run", "run/file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("empty", [True, False])
+def test_on_an_exception_there_is_no_new_folder(tmp_path, error, empty):
+    if empty:
+        (tmp_path / "run").mkdir()
+
+    def fail():
+        with new_folder(tmp_path / "run") as folder:
+            (folder / "file").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert everything(tmp_path) == (["run"] if empty else [])
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_new_folder_replaces_nothing(tmp_path, what):
+    if what == "file":
+        (tmp_path / "run").write_text("mine")
+    else:
+        (tmp_path / "run" / "below").mkdir(parents=True)
+    before = everything(tmp_path)
+    with (
+        pytest.raises(InputError, match="run exists and is not an empty folder: name a new one"),
+        new_folder(tmp_path / "run"),
+    ):
+        raise AssertionError("the body must not run")
+    assert everything(tmp_path) == before
+
+
+def test_new_folder_clears_what_a_killed_process_left(tmp_path):
+    left = tmp_path / ".run.tmp"
+    left.mkdir()
+    (left / "half").write_text("half")
+    with new_folder(tmp_path / "run") as folder:
+        assert folder == left
+        assert not any(folder.iterdir())
+        (folder / "file").write_text("text")
+    assert everything(tmp_path) == ["run", "run/file"]
+
+
+def test_relative_names_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_text(Path("a.txt"), "a")
+    with new_folder(Path("run")) as folder:
+        (folder / "b").write_text("b")
+    assert everything(tmp_path) == ["a.txt", "run", "run/b"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from emodo.files import atomic
+for n in range(10**9):
+    with atomic(Path(sys.argv[1])) as temporary:
+        temporary.write_bytes(str(n % 10).encode() * 300_000)
+"""
+
+
+def test_killed_at_any_moment_the_file_is_whole(tmp_path):
+    target = tmp_path / "table.csv"
+    for moment in (0.01, 0.033, 0.071):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(target)])
+        seen = target.stat().st_mtime_ns if target.exists() else 0
+        deadline = time.monotonic() + 20
+        while (not target.exists() or target.stat().st_mtime_ns == seen) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = target.read_bytes()
+        assert len(content) == 300_000
+        assert len(set(content)) == 1

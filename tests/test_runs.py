@@ -1,0 +1,184 @@
+"""The run folder is created whole, read back as it was written, and executes nothing."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_model
+
+from emodo import runs
+from emodo.methods import ERM, IERN
+from emodo.networks import create_backbone
+from emodo.records import Batch, Confounder, InputError, Task
+
+TASK = Task(("anger", "joy"), Confounder("source", ("lab", "übel", "web"), (0.5, 0.25, 0.25)))
+PROVENANCE = {"emodo": "0.1.0", "manifest_sha256": "ab" * 32}
+
+
+def configuration(method=None, **changes):
+    method = method or ERM()
+    named = {"class_path": f"emodo.methods.{type(method).__name__}", "init_args": method.hyperparameters()}
+    return {"manifest": "/data/faces.csv", "method": named, "backbone": "small", "size": 32} | changes
+
+
+@pytest.fixture
+def run(tmp_path):
+    runs.create(tmp_path / "run", configuration(), TASK, PROVENANCE)
+    return tmp_path / "run"
+
+
+def test_a_new_run_holds_configuration_task_and_provenance(run):
+    assert sorted(path.name for path in run.iterdir()) == [runs.CONFIG, runs.PROVENANCE, runs.TASK]
+    assert runs.config(run) == configuration()
+    assert runs.task(run) == TASK
+    assert runs.provenance(run) == PROVENANCE
+
+
+def test_the_configuration_keeps_its_order(run):
+    assert list(runs.config(run)) == list(configuration())
+
+
+@pytest.mark.parametrize("task", [Task(("joy",)), TASK, Task(("a", "b"), Confounder("age", ("1",), (1.0,)))])
+def test_a_task_is_read_as_it_was_written(tmp_path, task):
+    runs.create(tmp_path / "run", configuration(), task, PROVENANCE)
+    found = runs.task(tmp_path / "run")
+    assert found == task
+    assert isinstance(found.emotions, tuple)
+
+
+def test_prototypes_are_not_written_to_the_task(tmp_path):
+    task = Task(("joy",), Confounder("scene", ("in", "out"), (0.5, 0.5), torch.ones(2, 3)))
+    runs.create(tmp_path / "run", configuration(), task, PROVENANCE)
+    assert set(json.loads((tmp_path / "run" / runs.TASK).read_text())["confounder"]) == {"column", "strata", "prior"}
+
+
+def test_a_run_is_not_replaced_unless_asked(run):
+    (run / runs.WEIGHTS).write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"run exists already: .*--resume .*--overwrite"):
+        runs.create(run, configuration(size=64), TASK, PROVENANCE)
+    assert runs.config(run)["size"] == 32
+    runs.create(run, configuration(size=64), TASK, PROVENANCE, overwrite=True)
+    assert runs.config(run)["size"] == 64
+    assert not (run / runs.WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("content", [None, "notes.txt"])
+def test_what_is_not_a_run_is_never_replaced(tmp_path, content):
+    (tmp_path / "mine").mkdir()
+    if content:
+        (tmp_path / "mine" / content).write_text("mine")
+    with pytest.raises(InputError, match=r"is not a run \(it has no config\.yaml\), so it is not overwritten"):
+        runs.create(tmp_path / "mine", configuration(), TASK, PROVENANCE, overwrite=True)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ([content] if content else [])
+
+
+def test_a_file_in_the_way_is_never_replaced(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError):
+            runs.create(tmp_path / "mine", configuration(), TASK, PROVENANCE, overwrite)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_run_that_cannot_be_written_is_not_there(tmp_path):
+    with pytest.raises(yaml.YAMLError):
+        runs.create(tmp_path / "run", configuration(size=object()), TASK, PROVENANCE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ensure_absent_lets_a_new_name_pass(tmp_path):
+    runs.ensure_absent(tmp_path / "new")
+    runs.ensure_absent(tmp_path / "new", overwrite=True)
+    assert not (tmp_path / "new").exists()
+
+
+READERS = [runs.config, runs.task, runs.provenance, runs.predictions, runs.scores, runs.load_method]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_not_a_run_is_not_read(tmp_path, read):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match=r"is not a run: it has no config\.yaml"):
+            read(folder)
+
+
+@pytest.mark.parametrize("read", READERS[3:])
+def test_of_an_unfinished_run_the_message_says_how_to_finish_it(run, read):
+    with pytest.raises(
+        InputError, match=r"its training has not finished; continue it with `emodo train --resume .*run`"
+    ):
+        read(run)
+
+
+def test_scores_are_read_as_written(run):
+    (run / runs.SCORES).write_text('{"n": 3, "accuracy": null}')
+    assert runs.scores(run) == {"n": 3, "accuracy": None}
+
+
+# ------------------------------------------------------------------------------------------- methods
+
+
+def test_a_method_is_created_with_its_settings():
+    method = runs.create_method(configuration(IERN(channels=16, betas=(0.6, 0.9), block="table5")))
+    assert isinstance(method, IERN)
+    assert (method.channels, method.betas, method.block) == (16, (0.6, 0.9), "table5")
+    assert not list(method.parameters())  # not yet built
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os.system",
+        "torch.nn.Linear",
+        "emodo.runs.create",
+        "emodo.methods.base.Method",
+        "emodo.methods.erm._Plain",
+        "emodo.methods._Plain",
+        "emodo.methods.losses",
+        "emodo.methods.__init__",
+        "IERN.__init__",
+        "",
+    ],
+)
+def test_nothing_but_a_method_of_emodo_is_created(name):
+    with pytest.raises(InputError, match="no method of emodo is called"):
+        runs.create_method({"method": {"class_path": name, "init_args": {}}})
+
+
+def test_a_configuration_runs_no_code(run, tmp_path):
+    mark = tmp_path / "was-here"
+    (run / runs.CONFIG).write_text(f"method: !!python/object/apply:os.mkdir ['{mark}']\n")
+    with pytest.raises((InputError, yaml.YAMLError)):
+        runs.load_method(run)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("method", [ERM(), IERN(channels=16, init="default")], ids=["ERM", "IERN"])
+def test_a_loaded_method_predicts_as_the_saved_one(tmp_path, method):
+    torch.manual_seed(0)
+    method.build(TASK, create_backbone("small", 32))
+    runs.create(tmp_path / "run", configuration(method), TASK, PROVENANCE)
+    save_model(method, str(tmp_path / "run" / runs.WEIGHTS))
+    torch.manual_seed(1)
+    again = runs.load_method(tmp_path / "run")
+    assert not again.training
+    batch = Batch(torch.randn(4, 3, 32, 32), *torch.zeros(3, 4, dtype=torch.int64))
+    with torch.no_grad():
+        assert torch.equal(again(batch), method.eval()(batch))
+
+
+def test_loading_asks_for_no_pretrained_weights(tmp_path, monkeypatch):
+    seen = []
+
+    def create(name, size, pretrained=None):
+        seen.append(pretrained)
+        return create_backbone(name, size, pretrained)
+
+    monkeypatch.setattr("emodo.networks.create_backbone", create)
+    method = ERM()
+    method.build(TASK, create_backbone("small", 32))
+    runs.create(tmp_path / "run", configuration(method, pretrained=True), TASK, PROVENANCE)
+    save_model(method, str(tmp_path / "run" / runs.WEIGHTS))
+    runs.load_method(tmp_path / "run")
+    assert seen == [False]
