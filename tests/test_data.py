@@ -72,7 +72,6 @@ BROKEN = {
     "bmp half": (encoded("BMP")[:900], "is truncated"),
     "webp half": (encoded("WEBP", lossless=True)[:500], "cannot be read"),
     "tiff half": (encoded("TIFF")[:900], "is truncated"),
-    "huge": (huge_header(), r"claims 20000 x 20000 pixels, more than the limit of 50000000 \(--max_pixels\)"),
     "missing": (None, "does not exist"),
 }
 
@@ -95,6 +94,16 @@ def test_a_broken_file_is_refused_by_the_check_and_by_the_reader(tmp_path, kind)
     assert str(caught.value).splitlines()[1:] == ["Replace these images or remove their rows."]
     with pytest.raises(InputError, match=rf"{bad.name} .*({reason})"):
         read_image(bad)
+
+
+def test_an_image_of_a_few_bytes_that_claims_millions_of_pixels_is_refused_undecoded(tmp_path):
+    file = tmp_path / "huge.png"
+    file.write_bytes(huge_header())
+    reason = r"claims 20000 x 20000 pixels, more than the limit of 50000000 \(--max_pixels\)"
+    with pytest.raises(InputError, match=rf"faces\.csv, row 1: the image huge\.png {reason}"):
+        check_images(table([file]), NAME)
+    with pytest.raises(InputError, match=reason):
+        read_image(file)
 
 
 def test_all_broken_rows_are_shown_at_once(tmp_path):

@@ -111,10 +111,8 @@ def _compare(compared: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None
     console.print(table)
     for method, test, _ in compared:
         counts = test["confusion"]
-        table = Table(
-            title=f"{method}, out of distribution: row = truth, column = prediction, % of the row", box=box.SIMPLE
-        )
-        table.add_column("")
+        table = Table(title=f"{method}, out of distribution: % of each true emotion", box=box.SIMPLE)
+        table.add_column("true, predicted as")
         for emotion in counts["columns"]:
             table.add_column(emotion, justify="right")
         for emotion, row in zip(counts["rows"], counts["counts"], strict=True):

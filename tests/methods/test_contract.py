@@ -104,6 +104,17 @@ def test_it_yields_its_phases_in_their_order_and_each_changes_its_own_parameters
     assert order == list(phases)
 
 
+def test_no_phase_computes_gradients_for_the_parameters_of_another(method):
+    phases = method.phases()
+    own = {name: {id(p) for group in groups for p in group["params"]} for name, groups in phases.items()}
+    for phase, terms in method.losses(random_batch()):
+        for p in method.parameters():
+            p.grad = None
+        torch.stack(list(terms.values())).sum().backward()
+        wasted = {name for name, p in method.named_parameters() if p.grad is not None and id(p) not in own[phase]}
+        assert not wasted, f"{phase} computed gradients of {wasted}"
+
+
 def test_every_parameter_is_trained_by_some_phase(method):
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     trained(method)
