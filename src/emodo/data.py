@@ -19,6 +19,7 @@ from emodo.transforms import Augmentation, augment, prepare
 MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 SHOWN = 20
+UNREADABLE = (OSError, ValueError, SyntaxError)  # what Pillow raises on a file that is no image, or a broken one
 
 
 # ------------------------------------------------------------------------------------- one image
@@ -32,7 +33,7 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     try:
         with file.open("rb") as stream:
             image = ImageOps.exif_transpose(_open(stream, file.stat().st_size, max_pixels)).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{file} {_reason(error)}") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
@@ -49,7 +50,7 @@ def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) 
     def problem(file: str) -> str | None:
         try:
             _check(Path(file), max_pixels)
-        except (OSError, ValueError, SyntaxError) as error:
+        except UNREADABLE as error:
             return _reason(error)
         return None
 
@@ -71,12 +72,10 @@ def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) 
 def _open(stream: BinaryIO, length: int, max_pixels: int) -> Image.Image:
     if length == 0:
         raise ValueError("is empty (zero bytes)")
-    # Pillow warns of large images by itself; the limit here is ours
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         header = Image.open(stream)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    except Image.DecompressionBombError:
+        raise ValueError(f"claims over 179 million pixels, more than the limit of {max_pixels} (--max_pixels)") from None
     width, height = header.size
     if width * height > max_pixels:
         raise ValueError(f"claims {width} x {height} pixels, more than the limit of {max_pixels} (--max_pixels)")

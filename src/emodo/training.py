@@ -15,6 +15,8 @@ from emodo.files import atomic, write_text
 from emodo.methods import ERM, Method
 from emodo.records import InputError, Task
 
+MOST_PIXELS = 178_956_970  # Pillow opens nothing larger
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -122,6 +124,8 @@ def _check_settings(config: dict[str, Any]) -> None:
     for name in ("size", "epochs", "batch_size", "devices", "nodes", "max_pixels"):
         if config[name] < 1:
             raise InputError(f"--{name} is {config[name]}: it must be 1 or more")
+    if config["max_pixels"] > MOST_PIXELS:
+        raise InputError(f"--max_pixels is {config['max_pixels']}: it can be {MOST_PIXELS} at most")
     for name in ("warmup", "constant", "workers", "seed"):
         if config[name] < 0:
             raise InputError(f"--{name} is {config[name]}: it must be 0 or more")
