@@ -48,13 +48,13 @@ def table(files, **columns):
 # ---------------------------------------------------------------------------------------- broken files
 
 
-def huge_header():
-    """A PNG of a few bytes that claims 9000 x 9000 pixels."""
+def huge_header(width, height):
+    """A PNG of a few bytes that claims width x height pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 

@@ -265,7 +265,11 @@ CASES = {
     "zero bytes": (bad_image(lambda png: b""), {}, "row 5: the image .* is empty"),
     "truncated": (bad_image(lambda png: png[: len(png) // 2]), {}, "row 5: the image .* is truncated"),
     "not an image": (bad_image(lambda png: b"emotion" * 100), {}, "row 5: the image .* is not a readable image"),
-    "oversized": (bad_image(huge_header), {}, "row 5: the image .* claims over 179 million pixels, more than the limit of 50000000"),
+    "oversized": (
+        bad_image(huge_header),
+        {},
+        "row 5: the image .* claims over 179 million pixels, more than the limit of 50000000",
+    ),
     "unknown backbone": (lambda frame: frame, {"backbone": "resnet51"}, "no backbone is called 'resnet51'"),
     "no epochs": (lambda frame: frame, {"epochs": 0}, "--epochs is 0"),
     "tiny grid": (lambda frame: frame, {"method": IERN(), "size": 16}, "feature map of 1x1 is too small"),
