@@ -23,6 +23,7 @@ from emodo.data import (
     to_device,
     training_cells,
 )
+from emodo.manifest import load
 from emodo.records import Batch, Confounder, InputError, Task
 from emodo.transforms import prepare
 
@@ -263,7 +264,7 @@ def test_a_box_is_cut_out_x2_and_y2_exclusive(tmp_path):
     whole = torch.from_numpy(pixels()).permute(2, 0, 1)
     assert torch.equal(images[0][0], prepare(whole[:, 5:15, 3:13], 10))
     assert torch.equal(images[1][0], prepare(whole, 10))
-    assert torch.equal(images[2][0], prepare(whole[:, 6:16, 4:14], 10))
+    assert torch.equal(images[2][0], prepare(whole[:, 5:16, 4:15], 10))  # every pixel that the box touches
 
 
 # ------------------------------------------------------------------------------------ task and labels
@@ -479,3 +480,51 @@ def test_an_error_takes_the_place_of_its_batch(frame):
     error = InputError("row 3: broken")
     assert collate([images[0], error, images[1]]) is error
     assert isinstance(collate([images[0], images[1]]), Batch)
+
+
+def test_a_missing_stratum_is_unknown_and_leaves_the_others_as_they_are():
+    task = Task(("joy",), Confounder("source", ("lab", "n", "web"), (1 / 3,) * 3))
+    frame = pd.DataFrame({"emotion": ["joy"] * 4, "source": ["web", None, "lab", "n"]})
+    assert labels(frame, task)[1].tolist() == [2, -1, 0, 1]
+
+
+def test_16_bit_images_keep_their_gray_levels(tmp_path):
+    levels = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(levels).save(tmp_path / "gray.png")
+    read = read_image(tmp_path / "gray.png")[0].numpy().astype(int)
+    assert np.abs(read - levels / 257).max() <= 1
+
+
+def test_float_images_are_refused_rather_than_clipped(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(InputError, match="pixels of 32 bits"):
+        read_image(tmp_path / "float.tiff")
+
+
+def test_a_box_narrower_than_a_pixel_still_shows_one(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "face.png")
+    frame = table([tmp_path / "face.png"], emotion="joy", x1=3.2, y1=1.0, x2=3.4, y2=5.0)
+    image = Images(frame, Task(("joy",)), 16)[0]
+    assert image[0].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(("box", "fits"), [((0, 10, 20, 30), True), ((22, 0, 30, 10), False)])
+def test_boxes_are_those_of_the_upright_image(tmp_path, box, fits):
+    exif = Image.Exif()
+    exif[274] = 6  # stored 30 wide and 20 high, seen 20 wide and 30 high
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    manifest = tmp_path / "manifest.csv"
+    pd.DataFrame([["a.jpg", "joy", *box]], columns=["path", "emotion", "x1", "y1", "x2", "y2"]).to_csv(manifest)
+    manifest.write_text("\n".join(line.partition(",")[2] for line in manifest.read_text().splitlines()))
+    if fits:
+        image = Images(load(manifest), Task(("joy",)), 16)[0]
+        assert image[0].shape == (3, 16, 16)
+    else:
+        with pytest.raises(InputError, match="outside the image"):
+            load(manifest)
+
+
+@pytest.mark.parametrize("column", ["path", "emotion", "split"])
+def test_the_label_itself_cannot_be_the_confounder(column):
+    with pytest.raises(InputError, match="cannot be the confounder"):
+        define_task(rows(), NAME, column, None, True)

@@ -50,7 +50,8 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
         assert f"{name}, out of distribution: % of each true emotion" in text
     assert "(36 images)" in text
     points = 100 * (scores[1]["accuracy"] - scores[0]["accuracy"])
-    assert f"On the 36 test images of this fold, IERN is {abs(points):.1f} points" in text
+    difference = f"{abs(points):.1f} points {'above' if points > 0 else 'below'} ERM" if points else "as good as ERM"
+    assert f"On the 36 test images of this fold, IERN is {difference}." in text
     assert "One fold and one seed prove little" in text
 
     assert page == out / "report.html"

@@ -207,3 +207,14 @@ def test_softmax_holds_for_any_size_of_logits():
     logits = np.array([[[1e4, 0.0, -1e4], [1.0, 1.0, 1.0]], [[-1e4, -1e4, -1e4], [0.0, np.log(2), np.log(5)]]])
     expected = [[[1, 0, 0], [1 / 3] * 3], [[1 / 3] * 3, [1 / 8, 2 / 8, 5 / 8]]]
     np.testing.assert_allclose(softmax(logits), expected)
+
+
+def test_images_from_the_field_need_not_say_where_they_come_from(tmp_path):
+    task = Task(("fear", "joy"), Confounder("source", ("a", "b"), (0.5, 0.5)))
+    method = IERN(channels=16, init="default")
+    method.build(task, create_backbone("small", 32))
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "a.png")
+    frame = pd.DataFrame({"path": ["a.png"], "file": [str(tmp_path / "a.png")], "emotion": ["joy"]})
+    found = predict(method, task, frame, 32, accelerator="cpu")
+    assert found["stratum"].isna().all()
+    assert found[["p:fear", "p:joy"]].sum(axis=1).to_numpy() == pytest.approx(1)

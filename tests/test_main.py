@@ -299,3 +299,18 @@ def test_a_configuration_file_gives_the_flags(emodo, manifest, tmp_path):
     code, out, err = emodo("split", "random", "--config", config)
     assert (code, out) == (2, "")
     assert "tset" in err
+
+
+@pytest.mark.parametrize(
+    "words", [["A", "B"], ['["A","B"]'], ["--out", "x.html", "A", "B"], ["A", "B", "--out=x.html"]]
+)
+def test_runs_go_by_their_places_wherever_the_flags_stand(words, capsys):
+    assert main(["report", *words]) == 2
+    assert "A is not a run" in capsys.readouterr().err
+
+
+def test_abbreviated_flags_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["split", "random", "m.csv", str(tmp_path / "a.csv"), "--overwr"])
+    assert left.value.code == 2
+    assert "unrecognized arguments: --overwr" in capsys.readouterr().err

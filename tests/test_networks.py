@@ -587,7 +587,7 @@ class Evil:
 def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path):
     mark = tmp_path / "was-here"
     torch.save({"0.weight": Evil(str(mark))}, tmp_path / "weights.pth")
-    with pytest.raises(InputError, match="not unpickled: save it as safetensors"):
+    with pytest.raises(InputError, match=r"a \.pth file of plain tensors, which alone is unpickled"):
         create_backbone("small", 32, pretrained=tmp_path / "weights.pth")
     assert not mark.exists()
 
@@ -614,3 +614,32 @@ def test_a_truncated_file_is_refused(tmp_path, state, suffix):
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(InputError, match=f"weights{suffix} holds no readable weights"):
         create_backbone("small", 32, pretrained=file)
+
+
+DAMAGED = {
+    "empty": b"",
+    "bytes": b"\x01\x02",
+    "tensor": torch.zeros(3),
+    "list": [torch.zeros(2)],
+    "none": None,
+    "number for a name": {0: 1},
+    "list for a state dict": {"state_dict": [1]},
+    "number for a tensor": {**small_body().state_dict(), "0.weight": 3},
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_weights_are_refused_in_one_sentence(tmp_path, content):
+    file = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(InputError, match=r"weights\.pth (holds no|does not fit)"):
+        create_backbone("small", 32, pretrained=file)
+
+
+@pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224", 8), ("coat_tiny", 64)])
+def test_a_backbone_without_a_feature_map_of_this_size_is_refused(name, size):
+    with pytest.raises(InputError, match="gives no feature map"):
+        create_backbone(name, size, pretrained=False)

@@ -182,3 +182,25 @@ def test_loading_asks_for_no_pretrained_weights(tmp_path, monkeypatch):
     save_model(method, str(tmp_path / "run" / runs.WEIGHTS))
     runs.load_method(tmp_path / "run")
     assert seen == [False]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"class_path": "emodo.methods.Method", "init_args": {}},
+        {"class_path": "emodo.methods.Prediction", "init_args": {"logits": 1}},
+        {"class_path": "emodo.methods.ERM", "init_args": {"lrr": 1}},
+        "ERM",
+    ],
+    ids=["abstract", "no method", "unknown setting", "text"],
+)
+def test_only_whole_methods_are_created(named):
+    with pytest.raises(InputError):
+        runs.create_method({"method": named})
+
+
+@pytest.mark.parametrize("text", ["manifest: [", "- 1\n", "", "method: !!python/object/apply:os.getcwd []\n"])
+def test_a_damaged_configuration_is_named(tmp_path, text):
+    (tmp_path / runs.CONFIG).write_text(text)
+    with pytest.raises(InputError, match=r"config\.yaml is damaged"):
+        runs.config(tmp_path)

@@ -330,3 +330,16 @@ def test_resume_refuses_a_manifest_that_has_changed(faces, small, tmp_path):
 def test_resume_needs_a_run(tmp_path):
     with pytest.raises(InputError, match="is not a run"):
         train(resume=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"accelerator": "gpu"}, {"emotions": ["anger", "anger"]}, {"size": 1}, {"max_pixels": 10**9}, {"stratum": "path"}],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_leaves_an_earlier_run_alone(settings, iern, faces, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    copy = shutil.copytree(iern, tmp_path / "run")
+    with pytest.raises(InputError):
+        train(faces, run=copy, **small | settings, overwrite=True)
+    assert weights(copy) == weights(iern)

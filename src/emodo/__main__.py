@@ -67,7 +67,9 @@ def _run(verb: str, words: list[str]) -> int:
         set_parsing_settings(import_path_allowlist=["emodo"])  # a configuration names no classes but ours
         module, name, _ = VERBS[verb]
         function = getattr(import_module(module), name)
-        result = auto_cli(function, args=_spelled(words, function), prog=f"emodo {verb}", as_positional=True)
+        result = auto_cli(
+            function, args=_spelled(words, function), prog=f"emodo {verb}", as_positional=True, allow_abbrev=False
+        )
     except InputError as error:
         print(f"emodo {verb}: {error}", file=sys.stderr)
         return 2
@@ -86,37 +88,46 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
     happy=happiness is a mapping, and the first words go by their places even where they have defaults.
     """
     parameters = inspect.signature(function).parameters
-    places = [p for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    placed = list(takewhile(lambda word: not word.startswith("-"), words))
-    words = words[len(placed) :]
-    if "list[" in str(places[0].annotation) and placed:
-        placed = [json.dumps(placed)]
-    for place, word in reversed(list(zip(places, placed, strict=False))):
-        words = [word, *words] if place.default is place.empty else [f"--{place.name}", word, *words]
-    words = [*placed[len(places) :], *words]
-    spelled: list[str] = []
-    rest = iter(words)
-    word = next(rest, None)
-    while word is not None:
-        if not word.startswith("--"):
-            spelled.append(word)
-            word = next(rest, None)
+    flags: list[str] = []
+    placed: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not _is_flag(word):
+            placed.append(word)
             continue
         flag, equals, value = word.partition("=")
         flag = flag[:2] + flag[2:].replace("-", "_")
-        spelled.append(flag + equals + value)
-        annotation = str(parameters[flag[2:]].annotation) if flag[2:] in parameters else ""
-        values: list[str] = []
-        while (word := next(rest, None)) is not None and not word.startswith("--"):
-            values.append(word)
-        if annotation in ("bool", str(bool)) and not equals and not values:
+        kind = str(parameters[flag[2:]].annotation) if flag[2:] in parameters else ""
+        values = [value]
+        if not equals:
+            following = list(takewhile(lambda word: not _is_flag(word), rest))
+            most = len(following) if "list[" in kind or "dict[" in kind else 1
+            values = following[:most] if kind != "bool" or following[:1] in (["true"], ["false"]) else []
+            rest = rest[len(values) :]
+        if kind == "bool" and not values:
             values = ["true"]
-        elif "list[" in annotation and values and not values[0].startswith("["):
-            values = [json.dumps(values)]
-        elif "dict[" in annotation and values and all("=" in value for value in values):
-            values = [json.dumps(dict(value.split("=", 1) for value in values))]
-        spelled += values
-    return spelled
+        flags += [flag, *([_gathered(values, kind)] if values else [])]
+    places = [p for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    if placed and "list[" in str(places[0].annotation):
+        placed = [_gathered(placed, "list[")]
+    first: list[str] = []
+    for place, word in zip(places, placed, strict=False):
+        first += [word] if place.default is place.empty else [f"--{place.name}", word]
+    return [*first, *placed[len(places) :], *flags]
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and not word[1:2].isdigit()
+
+
+def _gathered(values: list[str], kind: str) -> str:
+    """The words after a flag as one value: a list, a mapping, or the word itself."""
+    if "dict[" in kind and not values[0].startswith("{"):
+        return json.dumps({name: new for name, _, new in (value.partition("=") for value in values)})
+    if "list[" in kind and not values[0].startswith("["):
+        return json.dumps(values)
+    return values[0]
 
 
 if __name__ == "__main__":

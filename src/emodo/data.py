@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +20,10 @@ from emodo.transforms import Augmentation, augment, prepare
 MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 SHOWN = 20
-UNREADABLE = (OSError, ValueError, SyntaxError)  # what Pillow raises on a file that is no image, or a broken one
+UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError)  # what Pillow raises on a broken image, or none
+
+# Pillow warns at 89 million pixels; the limit here is ours, and is an error
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 # ------------------------------------------------------------------------------------- one image
@@ -32,7 +36,12 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """
     try:
         with file.open("rb") as stream:
-            image = ImageOps.exif_transpose(_open(stream, file.stat().st_size, max_pixels)).convert("RGB")
+            image = ImageOps.exif_transpose(_open(stream, file.stat().st_size, max_pixels))
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if "transparency" in image.info:  # Pillow wants the alpha of a palette named before it is dropped
+                image = image.convert("RGBA")
+            image = image.convert("RGB")
     except UNREADABLE as error:
         raise InputError(f"{file} {_reason(error)}") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
@@ -75,10 +84,14 @@ def _open(stream: BinaryIO, length: int, max_pixels: int) -> Image.Image:
     try:
         header = Image.open(stream)
     except Image.DecompressionBombError:
-        raise ValueError(f"claims over 179 million pixels, more than the limit of {max_pixels} (--max_pixels)") from None
+        raise ValueError(
+            f"claims over 179 million pixels, more than the limit of {max_pixels} (--max_pixels)"
+        ) from None
     width, height = header.size
     if width * height > max_pixels:
         raise ValueError(f"claims {width} x {height} pixels, more than the limit of {max_pixels} (--max_pixels)")
+    if header.mode in ("I", "F"):
+        raise ValueError(f"has pixels of 32 bits (mode {header.mode}): save it with 8 or 16 bits a channel")
     return header
 
 
@@ -101,7 +114,7 @@ def _reason(error: Exception) -> str:
         return "is not a readable image"
     if "truncated" in text.lower() or "premature" in text.lower() or "incomplete" in text.lower():
         return "is truncated"
-    return text if text.startswith(("is ", "claims ")) else f"cannot be read ({text})"
+    return text if text.startswith(("is ", "claims ", "has ")) else f"cannot be read ({text})"
 
 
 # --------------------------------------------------------------------------------- rows and labels
@@ -126,6 +139,8 @@ def define_task(
     if "split" not in frame:
         raise InputError(f"{name} has no column `split`: make one with `emodo split`")
     train = frame.loc[frame["split"] == "train"]
+    if emotions and len(set(emotions)) < len(emotions):
+        raise InputError(f"--emotions names one emotion twice: {' '.join(emotions)}")
     order = tuple(emotions) if emotions else tuple(sorted(frame["emotion"].unique()))
     shown = set(train["emotion"])
     lacking = [emotion for emotion in order if emotion not in shown]
@@ -141,6 +156,8 @@ def define_task(
             f"{', '.join(order)}: add it to --emotions or remove its rows"
         )
     column = confounder_column(frame, column)
+    if column in ("path", "file", "emotion", "split"):
+        raise InputError(f"the column {column!r} cannot be the confounder: name another with --stratum")
     if column is None or column not in frame:
         if column is not None or needs_strata:
             raise InputError(
@@ -169,10 +186,10 @@ def define_task(
 
 def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it."""
-    emotion = pd.Index(task.emotions).get_indexer(frame["emotion"].to_numpy(str))
+    emotion = pd.Index(task.emotions).get_indexer(pd.Index(frame.loc[:, "emotion"]))
     if task.confounder is None or task.confounder.column not in frame:
         return emotion, np.full(len(frame), -1)
-    return emotion, pd.Index(task.strata).get_indexer(frame[task.confounder.column].to_numpy(str))
+    return emotion, pd.Index(task.strata).get_indexer(pd.Index(frame.loc[:, task.confounder.column].astype("str")))
 
 
 def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
@@ -242,7 +259,7 @@ class Images(Dataset):
         except InputError as error:
             return InputError(f"row {row + 1}: {error}")
         if self.boxes is not None and not np.isnan(self.boxes[i]).any():
-            x1, y1, x2, y2 = self.boxes[i].round().astype(int)
+            (x1, y1), (x2, y2) = np.floor(self.boxes[i][:2]).astype(int), np.ceil(self.boxes[i][2:]).astype(int)
             image = image[:, y1:y2, x1:x2]
         if self.epoch is None:
             image = prepare(image, self.size)

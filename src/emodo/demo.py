@@ -121,9 +121,9 @@ def _compare(compared: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> None
         console.print(table)
     first, last = compared[0], compared[-1]
     points = 100 * (last[1]["accuracy"] - first[1]["accuracy"])
+    difference = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "as good as"
     console.print(
-        f"On the {n} test images of this fold, {last[0]} is {abs(points):.1f} points "
-        f"{'above' if points >= 0 else 'below'} {first[0]}. "
+        f"On the {n} test images of this fold, {last[0]} is {difference} {first[0]}. "
         "One fold and one seed prove little: docs/results.md has more.",
         soft_wrap=True,
     )

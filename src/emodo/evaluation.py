@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from emodo import runs
 from emodo.files import atomic, write_text
@@ -17,7 +18,7 @@ def evaluate(
     out: str | Path | None = None,
     batch_size: int = 64,
     workers: int = 0,
-    accelerator: str = "auto",
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     overwrite: bool = False,
 ) -> Path:
     """emodo evaluate runs/iern other.parquet --out runs/iern/other
@@ -44,8 +45,11 @@ def evaluate(
     from emodo import manifest as manifests
     from emodo import metrics
     from emodo.data import check_images
-    from emodo.inference import predict
+    from emodo.inference import check_accelerator, predict
 
+    if batch_size < 1 or workers < 0:
+        raise InputError(f"--batch_size {batch_size} must be 1 or more, and --workers {workers} 0 or more")
+    check_accelerator(accelerator)
     run = Path(run)
     settings, task = runs.config(run), runs.task(run)
     method = runs.load_method(run)
@@ -57,7 +61,7 @@ def evaluate(
         if frame.empty:
             raise InputError(f"{path} has no row whose split is {part!r}: choose another --split, or `all`")
     out = Path(out) if out else run / f"evaluation-{path.stem}-{part}"
-    if out.exists() and not overwrite:
+    if out.is_file() or (out.exists() and not overwrite):
         raise InputError(f"{out} exists already: choose another --out, or replace it with --overwrite")
     check_images(frame, path, settings["max_pixels"])
     table = predict(method, task, frame, settings["size"], batch_size, workers, accelerator, settings["max_pixels"])

@@ -19,7 +19,7 @@ def atomic(target: Path) -> Generator[Path]:
     removed and `target` is untouched.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.tmp")  # what a killed process leaves is written over
     try:
         yield temporary
         with temporary.open("rb+") as written:

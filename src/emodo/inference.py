@@ -8,7 +8,7 @@ import torch
 
 from emodo.data import Images, loader, to_device
 from emodo.methods import Method
-from emodo.records import Task
+from emodo.records import InputError, Task
 
 CARRIED = ("path", "emotion", "source", "subject", "sequence", "split")
 
@@ -18,6 +18,15 @@ def device_of(accelerator: str) -> torch.device:
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device("cuda" if accelerator == "gpu" else accelerator)
+
+
+def check_accelerator(accelerator: str, devices: int = 1) -> None:
+    """Raise InputError unless `accelerator` (auto, cpu or gpu) has `devices` devices here."""
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise InputError(f"--accelerator is {accelerator!r}: it can be auto, cpu or gpu")
+    found = torch.cuda.device_count()
+    if accelerator == "gpu" and found < devices:
+        raise InputError(f"--accelerator gpu needs {devices} GPU here, and PyTorch finds {found}")
 
 
 def predict(
@@ -50,7 +59,8 @@ def predict(
 
     table = frame[[column for column in CARRIED if column in frame]].copy()
     column = task.confounder.column if task.confounder else None
-    table["stratum"] = frame[column].astype("str") if column else pd.Series(None, frame.index, dtype="str")
+    known = column is not None and column in frame  # images from the field need not say where they come from
+    table["stratum"] = frame[column].astype("str") if known else pd.Series(None, frame.index, dtype="str")
     table["predicted"] = np.array(task.emotions)[logits.argmax(axis=1)]
     columns = {f"logit:{emotion}": logits[:, i] for i, emotion in enumerate(task.emotions)}
     probabilities = softmax(logits)

@@ -29,6 +29,7 @@ BOX = ("x1", "y1", "x2", "y2")
 SPLITS = ("train", "validation", "test")
 TEXT = ("path", "emotion", "source", "subject", "sequence", "stratum", "split")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+ORIENTATION = 274  # the EXIF tag
 SHOWN = 20  # problems printed in full; a screen holds them
 
 # Labels of the field's data sets, lower-case.
@@ -428,7 +429,10 @@ def image_sizes(files: Iterable[str]) -> dict[str, tuple[float, float]]:
         for file in set(files):
             try:
                 with Image.open(file) as image:
-                    sizes[file] = image.size
+                    # boxes are those of the upright image; orientations 5 to 8 lie on their side
+                    turned = image.getexif().get(ORIENTATION, 1) >= 5
+                    width, height = image.size
+                    sizes[file] = (height, width) if turned else (width, height)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 sizes[file] = (np.nan, np.nan)
     return sizes

@@ -75,8 +75,14 @@ class Backbone(nn.Module):
         self.channels = channels
         self.prefix_tokens = prefix_tokens
         training = body.training
-        with torch.no_grad():
-            features = self.eval()(torch.zeros(1, 3, size, size))
+        try:
+            with torch.no_grad():
+                features = self.eval()(torch.zeros(1, 3, size, size))
+        except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError, IndexError) as error:
+            raise InputError(
+                f"the backbone gives no feature map for images of {size} pixels ({str(error).splitlines()[0]}): choose "
+                "another --size or --backbone"
+            ) from error
         self.train(training)
         self.grid = (features.shape[2], features.shape[3])
 
@@ -161,27 +167,26 @@ def _timm_backbone(name: str, size: int, pretrained: bool | Path | None) -> Back
 
 def _load(body: nn.Module, file: Path) -> None:
     """Read a state dict into `body`; classifier weights in the file are left aside."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not file.is_file():
         raise InputError(f"there is no file {file} to read pretrained weights from")
     try:
-        if file.suffix == ".safetensors":
-            state: dict[str, Any] = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file} holds no readable weights: {str(error).splitlines()[0]}") from error
-    except Exception as error:
         # weights_only refuses whatever would run code on loading
-        if type(error).__name__ != "UnpicklingError":
-            raise
+        state: Any = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except Exception as error:  # torch.load raises a dozen kinds on a damaged file
         raise InputError(
-            f"{file} holds more than plain tensors and is not unpickled: save it as safetensors"
+            f"{file} holds no readable weights ({type(error).__name__}): it has to be a .safetensors file, or a .pth "
+            "file of plain tensors, which alone is unpickled"
         ) from error
-    state = state.get("state_dict", state)
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(state, dict):
+        raise InputError(f"{file} holds no state dict, names with their tensors")
+    state = {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
     target = body.model if isinstance(body, _Features) else body
     wanted = target.state_dict()
     missing = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]

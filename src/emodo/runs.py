@@ -12,6 +12,7 @@ scores.json          the scores of these predictions
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from dataclasses import asdict
@@ -65,20 +66,29 @@ def ensure_absent(run: Path, overwrite: bool = False) -> None:
 
 def config(run: Path) -> dict[str, Any]:
     """Read the arguments of `emodo train` that made this run."""
-    return yaml.safe_load(_file(run, CONFIG).read_text(encoding="utf-8"))
+    try:
+        found = yaml.safe_load(_file(run, CONFIG).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{run / CONFIG} is damaged ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{run / CONFIG} is damaged: it holds no settings")
+    return found
 
 
 def task(run: Path) -> Task:
     """Read the emotions and the confounder that this run was trained for."""
-    plain = json.loads(_file(run, TASK).read_text(encoding="utf-8"))
-    found = plain["confounder"]
-    confounder = found and Confounder(found["column"], tuple(found["strata"]), tuple(found["prior"]))
-    return Task(tuple(plain["emotions"]), confounder)
+    plain = _json(run, TASK)
+    try:
+        found = plain["confounder"]
+        confounder = found and Confounder(found["column"], tuple(found["strata"]), tuple(found["prior"]))
+        return Task(tuple(plain["emotions"]), confounder)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{run / TASK} is damaged: it lacks {error}") from error
 
 
 def provenance(run: Path) -> dict[str, str]:
     """Read the versions and the manifest's sha256 of this run."""
-    return json.loads(_file(run, PROVENANCE).read_text(encoding="utf-8"))
+    return _json(run, PROVENANCE)
 
 
 def predictions(run: Path) -> pd.DataFrame:
@@ -90,7 +100,7 @@ def predictions(run: Path) -> pd.DataFrame:
 
 def scores(run: Path) -> dict[str, Any]:
     """Read the scores of a finished run."""
-    return json.loads(_file(run, SCORES).read_text(encoding="utf-8"))
+    return _json(run, SCORES)
 
 
 def create_method(config: dict[str, Any]) -> Method:
@@ -100,16 +110,23 @@ def create_method(config: dict[str, Any]) -> Method:
     """
     from emodo import methods
 
-    named = config["method"]
-    name = str(named["class_path"]).removeprefix("emodo.methods.")
-    if name not in methods.__all__:
-        raise InputError(f"no method of emodo is called {name!r}")
-    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in named["init_args"].items()}
-    return getattr(methods, name)(**arguments)
+    try:
+        name = str(config["method"]["class_path"]).removeprefix("emodo.methods.")
+        arguments = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in config["method"].get("init_args", {}).items()
+        }
+        found = getattr(methods, name) if name in methods.__all__ else None
+        if not (isinstance(found, type) and issubclass(found, methods.Method)) or inspect.isabstract(found):
+            raise InputError(f"no method of emodo is called {name!r}")
+        return found(**arguments)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"the configuration of the method is damaged ({error})") from error
 
 
 def load_method(run: Path) -> Method:
     """Load the trained method of a run, ready to predict."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_model
 
     from emodo.networks import create_backbone
@@ -117,7 +134,10 @@ def load_method(run: Path) -> Method:
     settings = config(run)
     method = create_method(settings)
     method.build(task(run), create_backbone(settings["backbone"], settings["size"], pretrained=False))
-    load_model(method, _file(run, WEIGHTS))
+    try:
+        load_model(method, _file(run, WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(f"{run / WEIGHTS} does not hold the weights of this run: train it anew") from error
     return method.eval()
 
 
@@ -129,6 +149,17 @@ def _file(run: Path, name: str) -> Path:
             f"{run} has no {name}: its training has not finished; continue it with `emodo train --resume {run}`"
         )
     return run / name
+
+
+def _json(run: Path, name: str) -> dict[str, Any]:
+    file = _file(run, name)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file} is damaged ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is damaged: it holds no table of values")
+    return found
 
 
 def _plain(task: Task) -> dict[str, Any]:

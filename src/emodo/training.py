@@ -15,6 +15,7 @@ from emodo.files import atomic, write_text
 from emodo.methods import ERM, Method
 from emodo.records import InputError, Task
 
+SMALLEST = 16
 MOST_PIXELS = 178_956_970  # Pillow opens nothing larger
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ def _check_settings(config: dict[str, Any]) -> None:
     for name in ("warmup", "constant", "workers", "seed"):
         if config[name] < 0:
             raise InputError(f"--{name} is {config[name]}: it must be 0 or more")
+    if config["size"] < SMALLEST:
+        raise InputError(f"--size is {config['size']}: it must be {SMALLEST} or more")
     if config["warmup"] + config["constant"] > config["epochs"]:
         raise InputError(
             f"--warmup {config['warmup']} and --constant {config['constant']} do not fit into "
@@ -164,6 +167,7 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
 
     from emodo import manifest as manifests
     from emodo.data import check_images, define_task, training_cells
+    from emodo.inference import check_accelerator
     from emodo.networks import create_backbone
 
     path = Path(config["manifest"])
@@ -175,6 +179,9 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     if "test" not in set(split):
         raise InputError(f"{path} has no row whose split is `test`: split the data otherwise")
     cells = training_cells(train, task, path) if method.sampling == "balanced" else None
+    check_accelerator(config["accelerator"], config["devices"])
+    if len(train) < config["devices"] * config["nodes"]:
+        raise InputError(f"{path} has {len(train)} training rows, fewer than --devices times --nodes: use fewer")
     check_images(frame, path, config["max_pixels"])
     torch.manual_seed(config["seed"])
     pretrained = config["pretrained"]

@@ -151,3 +151,9 @@ def test_feature_losses_leave_the_backbone_alone():
             p.grad = None
         sum(terms.values()).backward()
         assert all((p.grad is not None) == (phase == "classifier") for p in method.backbone.parameters())
+
+
+@pytest.mark.parametrize("method", [IERN(backbone_lr=0.0), Disentanglement(backbone_lr=0.0)], ids=["IERN", "Dis"])
+def test_a_backbone_rate_of_zero_is_zero(method):
+    build(method)
+    assert [group["lr"] for group in method.phases()["classifier"]] == [0.0, 2e-4]

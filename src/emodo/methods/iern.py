@@ -69,7 +69,7 @@ class _Disentangling(Method):
 
     def _group(self, *modules: nn.Module, lr: float | None = None) -> dict[str, Any]:
         parameters = [p for module in modules for p in module.parameters()]
-        return {"params": parameters, "lr": lr or self.lr, "betas": self.betas}
+        return {"params": parameters, "lr": self.lr if lr is None else lr, "betas": self.betas}
 
     def phases(self) -> dict[str, list[dict[str, Any]]]:
         return {

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from rich.console import Console
 from rich.progress import track
 
@@ -266,7 +266,7 @@ def _read(file: Path, where: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
-                return image.convert("RGB")
+                return ImageOps.exif_transpose(image).convert("RGB")
     except (
         OSError,
         ValueError,
