@@ -68,8 +68,7 @@ def fit(
     parallel = plan.devices * plan.nodes > 1
     if plan.precision == "tf32":
         torch.set_float32_matmul_precision("high")
-    if plan.accelerator != "cpu" and torch.cuda.is_available():
-        method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # advice that is followed elsewhere: workers are the user's choice, and the log goes by epochs

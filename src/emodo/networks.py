@@ -230,7 +230,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x plus what the block adds to it."""
-        hidden = F.relu(self.norm1(self.conv1(x)))
+        hidden = F.relu(self.norm1(self.conv1(x)), inplace=True)
         if self.conv2 is not None and self.norm2 is not None:
             hidden = self.norm2(self.conv2(hidden))
         return x + hidden
@@ -320,14 +320,14 @@ class StratumBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One pass, [B, C, h, w]."""
-        hidden = F.relu(self.norm1(self.conv1(x)))
+        hidden = F.relu(self.norm1(self.conv1(x)), inplace=True)
         if self.conv2 is not None and self.norm2 is not None:
             hidden = self.norm2(self.conv2(hidden))
         return x + hidden
 
     def hidden(self, convolved: Tensor) -> Tensor:
         """What follows conv1, up to the last ReLU: [K, B, C, h, w] -> the same."""
-        return F.relu(self.norm1.strata(convolved))
+        return F.relu(self.norm1.strata(convolved), inplace=True)
 
     def strata(self, x: Tensor, convolved: Tensor | None = None) -> Tensor:
         """K passes at once, [K, B, C, h, w]; `convolved` is conv1(x) where the caller has it already."""
@@ -351,10 +351,23 @@ class Reconstruction(nn.Module):
     follows the last ReLU is linear, so pooling comes first in evaluation.
     """
 
+    folded: Tensor | None  # [2K, C, h, w]: the strata's half after the first and after the second convolution
+
     def __init__(self, channels: int, strata: int, block: Block, statistics: Statistics) -> None:
         super().__init__()
         self.merge = nn.Conv2d(2 * channels, channels, 3, 1, 1)
         self.blocks = nn.ModuleList(StratumBlock(channels, strata, block, statistics) for _ in range(3))
+        self.register_buffer("folded", None, persistent=False)
+
+    def fold(self, centers: Tensor) -> None:
+        """Convolve the strata's half once and for all; weights and centers must not change afterwards."""
+        first, *_ = (block for block in self.blocks if isinstance(block, StratumBlock))
+        with torch.no_grad():
+            context = self._context_half(centers)
+            self.folded = torch.cat([context, first.conv1(context)])
+
+    def _context_half(self, centers: Tensor) -> Tensor:
+        return F.conv2d(centers, self.merge.weight.chunk(2, dim=1)[1], self.merge.bias, padding=1)  # [K, C, h, w]
 
     def forward(self, emotion: Tensor, context: Tensor) -> Tensor:
         """Rebuild base features [B, C, h, w] from emotion and context features of the same shape."""
@@ -370,12 +383,17 @@ class Reconstruction(nn.Module):
         g_r(g_e(f), C_i).
         """
         first, second, last = (block for block in self.blocks if isinstance(block, StratumBlock))
-        w_emotion, w_context = self.merge.weight.chunk(2, dim=1)
-        emotion = F.conv2d(emotion, w_emotion, None, padding=1)  # [B, C, h, w], once for all strata
-        context = F.conv2d(centers, w_context, self.merge.bias, padding=1)  # [K, C, h, w], once for all images
+        # [B, C, h, w], once for all strata; and [K, C, h, w], once for all images
+        emotion = F.conv2d(emotion, self.merge.weight.chunk(2, dim=1)[0], None, padding=1)
+        if self.folded is None:
+            context = self._context_half(centers)
+            halves = first.conv1(torch.cat([emotion, context]))
+            emotion1, context1 = halves[: len(emotion)], halves[len(emotion) :]
+        else:
+            emotion1 = first.conv1(emotion)
+            context, context1 = self.folded.chunk(2)
         x = emotion[None] + context[:, None]  # [K, B, C, h, w]
-        halves = first.conv1(torch.cat([emotion, context]))
-        x = first.strata(x, halves[None, : len(emotion)] + halves[len(emotion) :, None])
+        x = first.strata(x, emotion1[None] + context1[:, None])
         x = second.strata(x)
         if self.training or last.conv2 is None or last.norm2 is None:
             return last.strata(x).mean(dim=(3, 4))

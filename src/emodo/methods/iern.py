@@ -231,6 +231,10 @@ class IERN(_Disentangling):
         confounder_logits = self.context_discriminator(self.context_generator(features))
         return Prediction(strata_logits.mean(dim=1), strata_logits, confounder_logits)
 
+    def fold(self) -> None:
+        super().fold()
+        self.reconstruction.fold(self.centers)
+
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         # Algorithm 1, line 2. The feature losses train nothing in f_b, so they see constants.
         features = self.backbone(batch.images)  # [B, C, h, w]
