@@ -203,7 +203,7 @@ class IERN(_Disentangling):
             full_rate_centers: divide the gradient of the centers by lambda_center (released code) or not (paper).
             block: residual blocks of the released code, or as Table 5 lists them.
             batchnorm: running statistics of g_r for each stratum, or pooled as in the released code. The only
-                default that is not the released code's: per-stratum statistics measure better.
+                default that is not the released code's: one average over all passes fits no single stratum.
             head_bias: whether the discriminators' last layer has a bias (released code: no).
             init: N(0, 0.02) of the released code, or PyTorch's default.
         """
