@@ -29,7 +29,7 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
     out = tmp_path / "demo"
     page, text, progress = printed(out, capsys)
 
-    erm, iern = out / "ERM-2-fold1-1-seed0", out / "IERN-2-fold1-1-seed0"
+    erm, iern = out / "fold1-seed0-2-1" / "ERM", out / "fold1-seed0-2-1" / "IERN"
     scores = [runs.scores(run) for run in (erm, iern)]
     assert [found["n"] for found in scores] == [36, 36]
     assert "out of distribution\n" not in progress  # data on stdout, progress on stderr
@@ -38,7 +38,7 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
 
     for name, found in zip(("ERM", "IERN"), scores, strict=True):
         line = next(line for line in text.splitlines() if line.split()[:1] == [name])
-        inside = pd.read_parquet(out / f"{name}-2-fold1-1-seed0" / "validation" / runs.PREDICTIONS)
+        inside = pd.read_parquet(out / "fold1-seed0-2-1" / name / "validation" / runs.PREDICTIONS)
         shown = re.findall(r"\d+\.\d%", line)
         expected = [
             (inside["predicted"] == inside["emotion"]).mean(),
@@ -73,7 +73,7 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
     assert printed(out, capsys)[1] == text
     changed = {name for name, when in times(out).items() if before.get(name) != when}
     assert changed
-    assert all(name.startswith(iern.name) for name in changed)
+    assert all(name.startswith(str(iern.relative_to(out))) for name in changed)
 
 
 def test_a_file_in_the_way_is_refused(tmp_path):

@@ -67,7 +67,7 @@ def demo(out: Path = Path("runs/demo"), fold: int = 1, seed: int = 0, subjects: 
     folders: list[Path] = []
     compared: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     for method in (ERM(**RATES), IERN(**NARROW, **RATES)):
-        run = out / f"{type(method).__name__}-{subjects}-{name}-{epochs}-seed{seed}"
+        run = out / f"{name}-seed{seed}-{subjects}-{epochs}" / type(method).__name__
         if run.exists():
             train(resume=run)
         else:
