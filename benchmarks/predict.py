@@ -12,13 +12,7 @@ from timing import alternate, arguments, contenders
 if __name__ == "__main__":
     options = arguments(__doc__ or "")
     for strata in options.strata:
-        method, plain, batch = contenders(options, strata)
-        method.fold()
-        plain.eval()
-        method.to(memory_format=torch.channels_last)
-        fast = type(batch)(
-            batch.images.contiguous(memory_format=torch.channels_last), batch.emotion, batch.stratum, batch.row
-        )
+        method, fast, plain, batch = contenders(options, strata, train=False)
 
         def product(method=method, fast=fast) -> None:
             with (
@@ -31,10 +25,4 @@ if __name__ == "__main__":
             with torch.inference_mode():
                 plain.predict(batch.images)
 
-        print(
-            f"prediction, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
-            f"{options.device} {options.precision}: ",
-            end="",
-            flush=True,
-        )
-        alternate(product, reference, options)
+        alternate("prediction", strata, product, reference, options)

@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,21 +33,33 @@ def arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def contenders(options: argparse.Namespace, strata: int) -> tuple[IERN, PlainIERN, Batch]:
-    """The product and the plain transcription with the same weights, and one batch."""
+def contenders(options: argparse.Namespace, strata: int, train: bool) -> tuple[IERN, Batch, PlainIERN, Batch]:
+    """The product and the plain transcription with the same weights, each with the batch as it takes it."""
     torch.manual_seed(0)
     task = Task(tuple("abcdef"), Confounder("stratum", tuple(map(str, range(strata))), (1 / strata,) * strata))
     method = IERN()
     method.build(task, create_backbone(options.backbone, options.size, pretrained=False))
-    plain = PlainIERN(method, norm=FastNorm).to(options.device)
-    method.to(options.device)
+    plain = PlainIERN(method, norm=FastNorm).to(options.device).train(train)
+    method.to(options.device).train(train)
+    if not train:
+        method.fold()
+    method.to(memory_format=torch.channels_last)
     images = torch.randn(options.batch, 3, options.size, options.size, device=options.device)
     labels = torch.arange(options.batch, device=options.device)
-    return method, plain, Batch(images, labels % 6, labels % strata, labels)
+    batch = Batch(images, labels % 6, labels % strata, labels)
+    return method, replace(batch, images=images.contiguous(memory_format=torch.channels_last)), plain, batch
 
 
-def alternate(product: Callable[[], object], plain: Callable[[], object], options: argparse.Namespace) -> None:
+def alternate(
+    what: str, strata: int, product: Callable[[], object], plain: Callable[[], object], options: argparse.Namespace
+) -> None:
     """Time both in turn and print medians and the ratio of the two."""
+    print(
+        f"{what}, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
+        f"{options.device} {options.precision}: ",
+        end="",
+        flush=True,
+    )
     times: dict[str, list[float]] = {"product": [], "plain": []}
     for i in range(options.rounds + 2):
         for name, run in (("plain", plain), ("product", product)):

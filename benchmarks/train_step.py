@@ -12,13 +12,7 @@ from timing import alternate, arguments, contenders
 if __name__ == "__main__":
     options = arguments(__doc__ or "")
     for strata in options.strata:
-        method, plain, batch = contenders(options, strata)
-        method.train()
-        plain.train()
-        method.to(memory_format=torch.channels_last)
-        fast = type(batch)(
-            batch.images.contiguous(memory_format=torch.channels_last), batch.emotion, batch.stratum, batch.row
-        )
+        method, fast, plain, batch = contenders(options, strata, train=True)
         optimizers = {name: torch.optim.Adam(groups, fused=True) for name, groups in method.phases().items()}
 
         def product(method=method, optimizers=optimizers, fast=fast) -> None:
@@ -28,10 +22,7 @@ if __name__ == "__main__":
                     torch.stack(list(terms.values())).sum().backward()
                     optimizers[phase].step()
 
-        print(
-            f"training step, {options.backbone}, {options.size} px, batch {options.batch}, N_c = {strata}, "
-            f"{options.device} {options.precision}: ",
-            end="",
-            flush=True,
-        )
-        alternate(product, lambda plain=plain, b=batch: plain.step(b.images, b.emotion, b.stratum), options)
+        def reference(plain=plain, batch=batch) -> None:
+            plain.step(batch.images, batch.emotion, batch.stratum)
+
+        alternate("training step", strata, product, reference, options)

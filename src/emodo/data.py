@@ -14,12 +14,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from emodo.manifest import SHOWN
 from emodo.records import Batch, Confounder, InputError, Task
 from emodo.transforms import Augmentation, augment, prepare
 
 MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-SHOWN = 20
 UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError)  # what Pillow raises on a broken image, or none
 
 # Pillow warns at 89 million pixels; the limit here is ours, and is an error

@@ -122,7 +122,7 @@ def train(
 
 
 def _check_settings(config: dict[str, Any]) -> None:
-    for name in ("size", "epochs", "batch_size", "devices", "nodes", "max_pixels"):
+    for name in ("epochs", "batch_size", "devices", "nodes", "max_pixels"):
         if config[name] < 1:
             raise InputError(f"--{name} is {config[name]}: it must be 1 or more")
     if config["max_pixels"] > MOST_PIXELS:
@@ -143,6 +143,9 @@ def _check_settings(config: dict[str, Any]) -> None:
 
 def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> Path:
     """Train by a configuration, whether new or continued."""
+    if resume and (run / runs.SCORES).is_file():
+        print(f"{run} is complete", file=sys.stderr)
+        return run
     first = _is_first_process()
     if not resume and first:
         runs.ensure_absent(run, overwrite)
@@ -153,9 +156,6 @@ def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> 
         _check_unchanged(run, task, provenance)
     elif first:
         runs.create(run, config, task, provenance, overwrite)
-    if resume and (run / runs.SCORES).is_file():
-        print(f"{run} is complete", file=sys.stderr)
-        return run
     if _fit(run, config, frame, task, method, cells, resume):
         _finish(run, config, frame, task, method)
     return run

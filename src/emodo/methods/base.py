@@ -71,7 +71,7 @@ class Method(nn.Module, ABC):
         """The constructor's arguments, as they can be written to a configuration."""
         return {name: _plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
 
-    def check_built(self, task: Task) -> None:
+    def check_task(self, task: Task) -> None:
         """Raise InputError where the method needs strata that the task does not have."""
         if self.needs_strata and len(task.strata) < 2:
             raise InputError(f"{type(self).__name__} needs a confounder of two strata or more")

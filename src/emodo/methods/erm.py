@@ -31,7 +31,7 @@ class _Plain(Method):
         self.lr, self.backbone_lr, self.betas = lr, backbone_lr, betas
 
     def build(self, task: Task, backbone: Backbone) -> None:
-        self.check_built(task)
+        self.check_task(task)
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.channels, len(task.emotions))
 

@@ -55,7 +55,7 @@ class _Disentangling(Method):
         self.pair_weight, self.block, self.head_bias, self.init = pair_weight, block, head_bias, init
 
     def _build(self, task: Task, backbone: Backbone, statistics: Statistics) -> None:
-        self.check_built(task)
+        self.check_task(task)
         emotions, strata = len(task.emotions), len(task.strata)
         self.backbone = ProjectedBackbone(backbone, self.channels)
         self.emotion_generator = generator(self.channels, self.block)
