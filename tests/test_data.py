@@ -13,6 +13,7 @@ from PIL import Image
 
 from emodo.data import (
     Images,
+    check_boxes,
     check_images,
     collate,
     confounder_column,
@@ -262,9 +263,49 @@ def test_a_box_is_cut_out_x2_and_y2_exclusive(tmp_path):
     frame = table([tmp_path / "face.png"] * 3, emotion="joy", **boxes)
     images = Images(frame, Task(("joy",)), 10)
     whole = torch.from_numpy(pixels()).permute(2, 0, 1)
-    assert torch.equal(images[0][0], prepare(whole[:, 5:15, 3:13], 10))
-    assert torch.equal(images[1][0], prepare(whole, 10))
-    assert torch.equal(images[2][0], prepare(whole[:, 5:16, 4:15], 10))  # every pixel that the box touches
+    assert torch.equal(images[0][0]["images"], prepare(whole[:, 5:15, 3:13], 10))
+    assert torch.equal(images[1][0]["images"], prepare(whole, 10))
+    assert torch.equal(images[2][0]["images"], prepare(whole[:, 5:16, 4:15], 10))  # every pixel that the box touches
+
+
+def test_the_other_views_show_the_whole_image_with_and_without_the_person(tmp_path):
+    square = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(square).save(tmp_path / "scene.png")
+    frame = table([tmp_path / "scene.png"], emotion="joy", x1=[3.0], y1=[5.0], x2=[13.0], y2=[15.0])
+    views = Images(frame, Task(("joy",)), 20, views=("whole", "context"))[0][0]
+    assert torch.equal(views["whole"], prepare(torch.from_numpy(square).permute(2, 0, 1), 20))
+    assert views["context"][:, 5:15, 3:13].abs().max() < 0.01
+    around = torch.ones(20, 20, dtype=torch.bool)
+    around[5:15, 3:13] = False
+    assert torch.equal(views["context"][:, around], views["whole"][:, around])
+
+
+def test_without_cropping_the_image_is_whole(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "scene.png")
+    frame = table([tmp_path / "scene.png"], emotion="joy", x1=[3.0], y1=[5.0], x2=[13.0], y2=[15.0])
+    whole = torch.from_numpy(pixels()).permute(2, 0, 1)
+    assert torch.equal(Images(frame, Task(("joy",)), 10, crop=False)[0][0]["images"], prepare(whole, 10))
+
+
+def test_views_are_augmented_alike_and_stacked_in_the_batch(tmp_path):
+    Image.fromarray(pixels()).save(tmp_path / "scene.png")
+    frame = table([tmp_path / "scene.png"] * 2, emotion="joy")
+    images = Images(frame, Task(("joy",)), 16, "light", 3, 1, views=("whole",))
+    batch = collate([images[0], images[1]])
+    assert isinstance(batch, Batch)
+    assert batch.whole is not None
+    assert batch.context is None
+    assert torch.equal(batch.whole, batch.images)
+
+
+def test_rows_without_a_box_are_named(tmp_path):
+    frame = table([tmp_path / "a.png"] * 3, emotion="joy")
+    with pytest.raises(InputError, match="has no boxes: CCIM crops to the person"):
+        check_boxes(frame, tmp_path / "m.csv", "CCIM")
+    for side in ("x1", "y1", "x2", "y2"):
+        frame[side] = [1.0, np.nan, 1.0]
+    with pytest.raises(InputError, match=r"row 2: no box \(1 rows without\)"):
+        check_boxes(frame, tmp_path / "m.csv", "CCIM")
 
 
 # ------------------------------------------------------------------------------------ task and labels
@@ -505,7 +546,7 @@ def test_a_box_narrower_than_a_pixel_still_shows_one(tmp_path):
     Image.fromarray(pixels()).save(tmp_path / "face.png")
     frame = table([tmp_path / "face.png"], emotion="joy", x1=3.2, y1=1.0, x2=3.4, y2=5.0)
     image = Images(frame, Task(("joy",)), 16)[0]
-    assert image[0].shape == (3, 16, 16)
+    assert image[0]["images"].shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize(("box", "fits"), [((0, 10, 20, 30), True), ((22, 0, 30, 10), False)])
@@ -518,7 +559,7 @@ def test_boxes_are_those_of_the_upright_image(tmp_path, box, fits):
     manifest.write_text("\n".join(line.partition(",")[2] for line in manifest.read_text().splitlines()))
     if fits:
         image = Images(load(manifest), Task(("joy",)), 16)[0]
-        assert image[0].shape == (3, 16, 16)
+        assert image[0]["images"].shape == (3, 16, 16)
     else:
         with pytest.raises(InputError, match="outside the image"):
             load(manifest)

@@ -162,7 +162,7 @@ def frame(tmp_path):
 
 
 def image_of(frame, i, kind, seed, epoch):
-    return Images(frame, Task(("joy",)), 48, kind, seed, epoch)[i][0]
+    return Images(frame, Task(("joy",)), 48, kind, seed, epoch)[i][0]["images"]
 
 
 @pytest.mark.parametrize("kind", ["released", "light"])

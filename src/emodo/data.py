@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from emodo.manifest import SHOWN
-from emodo.records import Batch, Confounder, InputError, Task
+from emodo.records import Batch, Confounder, InputError, Task, View
 from emodo.transforms import Augmentation, augment, prepare
 
 MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
@@ -218,14 +220,25 @@ def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
 
 # -------------------------------------------------------------------------------------------- batches
 
-Item = tuple[Tensor, int, int, int]
+Item = tuple[dict[str, Tensor], int, int, int]
+GRAY = 128  # a masked person: the middle of the range, zero once normalised
+
+
+def check_boxes(frame: pd.DataFrame, name: Path, method: str) -> None:
+    """Raise InputError unless every row has a box, for a method that masks the person or crops to it."""
+    need = f"{method} crops to the person and masks it, and needs a box (x1, y1, x2, y2) in every row"
+    if "x1" not in frame:
+        raise InputError(f"{name} has no boxes: {need}")
+    without = frame.index[frame[["x1", "y1", "x2", "y2"]].isna().any(axis=1)]
+    if len(without):
+        raise InputError(f"{name}, row {without[0] + 1}: no box ({len(without)} rows without): {need}")
 
 
 class Images(Dataset):
     """The images of some manifest rows, as float tensors with their labels.
 
-    With `epoch` they are augmented, keyed on (seed, epoch, row); without, only resized. A row with a box is
-    cropped to it.
+    With `epoch` they are augmented, keyed on (seed, epoch, row), every view alike; without, only resized. A row with
+    a box is cropped to it, unless `crop` is false.
     """
 
     def __init__(
@@ -237,15 +250,17 @@ class Images(Dataset):
         seed: int = 0,
         epoch: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        views: Sequence[View] = (),
+        crop: bool = True,
     ) -> None:
-        """frame: a manifest or some of its rows. size: pixels of the square input."""
+        """frame: a manifest or some of its rows. size: pixels of the square input. views: what `Batch` also holds."""
         self.files = frame["file"].to_numpy(str)
         self.rows = frame.index.to_numpy()
         self.emotion, self.stratum = labels(frame, task)
         self.boxes = frame[["x1", "y1", "x2", "y2"]].to_numpy(float) if "x1" in frame else None
         self.augmentation: Augmentation = augmentation
         self.size, self.seed, self.epoch = size, seed, epoch
-        self.max_pixels = max_pixels
+        self.max_pixels, self.views, self.crop = max_pixels, tuple(views), crop
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -255,18 +270,28 @@ class Images(Dataset):
         """An image with its labels; an error is returned, not raised, so that it leaves a worker readably."""
         row = int(self.rows[i])
         try:
-            image = read_image(Path(self.files[i]), self.max_pixels)
+            whole = read_image(Path(self.files[i]), self.max_pixels)
         except InputError as error:
             return InputError(f"row {row + 1}: {error}")
+        seen = {"images": whole}
         if self.boxes is not None and not np.isnan(self.boxes[i]).any():
             (x1, y1), (x2, y2) = np.floor(self.boxes[i][:2]).astype(int), np.ceil(self.boxes[i][2:]).astype(int)
-            image = image[:, y1:y2, x1:x2]
+            if self.crop:
+                seen["images"] = whole[:, y1:y2, x1:x2]
+            if "context" in self.views:
+                seen["context"] = whole.clone()
+                seen["context"][:, y1:y2, x1:x2] = GRAY
+        if "whole" in self.views:
+            seen["whole"] = whole
+        return {name: self._transformed(view, row) for name, view in seen.items()}, *self._labels(i), row
+
+    def _transformed(self, image: Tensor, row: int) -> Tensor:
         if self.epoch is None:
-            image = prepare(image, self.size)
-        else:
-            random = np.random.default_rng([self.seed, self.epoch, row])
-            image = augment(image, self.size, self.augmentation, random)
-        return image, int(self.emotion[i]), int(self.stratum[i]), row
+            return prepare(image, self.size)
+        return augment(image, self.size, self.augmentation, np.random.default_rng([self.seed, self.epoch, row]))
+
+    def _labels(self, i: int) -> tuple[int, int]:
+        return int(self.emotion[i]), int(self.stratum[i])
 
 
 def collate(items: list[Item | InputError]) -> Batch | InputError:
@@ -275,16 +300,18 @@ def collate(items: list[Item | InputError]) -> Batch | InputError:
         if isinstance(item, InputError):
             return item
     images, emotion, stratum, row = zip(*items, strict=True)  # pyright: ignore[reportArgumentType]
-    stacked = torch.stack(images).contiguous(memory_format=torch.channels_last)
-    return Batch(stacked, torch.tensor(emotion), torch.tensor(stratum), torch.tensor(row))
+    stacked = {
+        name: torch.stack([views[name] for views in images]).contiguous(memory_format=torch.channels_last)
+        for name in images[0]
+    }
+    return Batch(emotion=torch.tensor(emotion), stratum=torch.tensor(stratum), row=torch.tensor(row), **stacked)
 
 
 def to_device(batch: Batch | InputError, device: torch.device) -> Batch:
     """Move a batch to a device; raises the error that came in its place."""
     if isinstance(batch, InputError):
         raise batch
-    moved = (t.to(device, non_blocking=True) for t in (batch.images, batch.emotion, batch.stratum, batch.row))
-    return Batch(*moved)
+    return replace(batch, **{name: t.to(device, non_blocking=True) for name, t in vars(batch).items() if t is not None})
 
 
 def loader(images: Images, batch_size: int, order: np.ndarray | None = None, workers: int = 0) -> DataLoader[Any]:

@@ -14,10 +14,10 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -31,7 +31,7 @@ from emodo import runs
 from emodo.data import to_device
 from emodo.files import atomic, write_text
 from emodo.methods import Method
-from emodo.records import Batch, InputError
+from emodo.records import Batch, InputError, Training
 
 Precision = Literal["fp32", "tf32", "bf16"]
 MARK = "emodo_checkpoint"  # how a checkpoint of ours is told from another
@@ -53,11 +53,17 @@ class Plan:
 
 
 def fit(
-    run: Path, method: Method, batches: Callable[[int, int, int], DataLoader[Any]], plan: Plan, resume: bool
+    run: Path,
+    method: Method,
+    batches: Callable[[int, int, int], DataLoader[Any]],
+    training: Training,
+    plan: Plan,
+    resume: bool,
 ) -> bool:
     """Train `method` in the run folder `run`, from its last checkpoint where `resume` is set.
 
-    batches: (epoch, rank, ranks) -> loader of that epoch. Writes a checkpoint and metrics.csv after every epoch.
+    batches: (epoch, rank, ranks) -> loader of that epoch. training: what `Method.begin` is shown. Writes a
+    checkpoint and metrics.csv after every epoch.
     Returns whether this process is the one that writes what follows (rank 0).
 
     Raises InputError for a checkpoint that emodo did not write, or a batch that cannot be read.
@@ -98,7 +104,8 @@ def fit(
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(
-                _Loop(method, batches, plan), ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None
+                _Loop(method, batches, training, plan),
+                ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None,
             )
         except SystemExit:
             if not trainer.interrupted:
@@ -109,15 +116,37 @@ def fit(
     return trainer.is_global_zero
 
 
-def learning_rate(epoch: int, plan: Plan) -> float:
-    """The factor on every learning rate in `epoch`: linear warm-up, constant, linear decay to almost zero.
+class Moment(NamedTuple):
+    """Where in the training an epoch is: its stage, its number within the stage, and the stage's epochs."""
 
-    The released code of IERN has 5 + 15 + 140 epochs.
+    stage: int
+    epoch: int
+    epochs: int
+
+
+def moment(epoch: int, epochs: int, shares: tuple[float, ...]) -> Moment:
+    """Find the place of `epoch` in a training of `epochs` whose stages take `shares` of it, at least one epoch each."""
+    ends = [0]
+    for i in range(len(shares)):
+        left = len(shares) - 1 - i  # stages still to come
+        ends.append(min(epochs - left, max(ends[-1] + 1, round(epochs * sum(shares[: i + 1]) / sum(shares)))))
+    stage = next(i for i, end in enumerate(ends[1:]) if epoch < end)
+    return Moment(stage, epoch - ends[stage], ends[stage + 1] - ends[stage])
+
+
+def learning_rate(at: Moment, plan: Plan, decay: Literal["linear", "step"] = "linear") -> float:
+    """The factor on every learning rate in an epoch.
+
+    "linear": linear warm-up, constant, linear decay to almost zero; the released code of IERN has 5 + 15 + 140
+    epochs, and a stage its share of each. "step": a tenth after each third (DACL: 20 of 60 epochs).
     """
-    if epoch < plan.warmup:
-        return (epoch + 1) / (plan.warmup + 1)
-    decaying = plan.epochs - plan.warmup - plan.constant
-    return 1 - max(0, epoch - plan.warmup - plan.constant + 1) / (decaying + 1)
+    if decay == "step":
+        return 0.1 ** (3 * at.epoch // at.epochs)
+    warmup, constant = (round(part * at.epochs / plan.epochs) for part in (plan.warmup, plan.constant))
+    if at.epoch < warmup:
+        return (at.epoch + 1) / (warmup + 1)
+    decaying = at.epochs - warmup - constant
+    return 1 - max(0, at.epoch - warmup - constant + 1) / (decaying + 1)
 
 
 def check_checkpoint(file: Path) -> None:
@@ -135,8 +164,11 @@ def check_checkpoint(file: Path) -> None:
 class _Loop(pl.LightningModule):
     """The one training loop: for each phase that the method yields, backward, clip, step."""
 
-    def __init__(self, method: Method, batches: Callable[[int, int, int], DataLoader[Any]], plan: Plan) -> None:
+    def __init__(
+        self, method: Method, batches: Callable[[int, int, int], DataLoader[Any]], training: Training, plan: Plan
+    ) -> None:
         super().__init__()
+        self.training_rows = training
         self.automatic_optimization = False
         self.method = method
         self.batches = batches
@@ -149,9 +181,8 @@ class _Loop(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         self.phases = self.method.phases()
-        optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Adam(groups, fused=True) for groups in self.phases.values()
-        ]
+        create = torch.optim.SGD if self.method.optimizer == "sgd" else torch.optim.Adam
+        optimizers: list[torch.optim.Optimizer] = [create(groups, fused=True) for groups in self.phases.values()]
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
@@ -162,11 +193,19 @@ class _Loop(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.plan.seed * 1_000_003 + self.current_epoch * 1009 + self.global_rank)
-        factor = learning_rate(self.current_epoch, self.plan)
+        at = moment(self.current_epoch, self.plan.epochs, self.method.stages)
+        factor = learning_rate(at, self.plan, self.method.decay)
         for optimizer in self._optimizers().values():
+            if at.epoch == 0:
+                optimizer.state.clear()
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
+        self.method.begin(at.stage, at.epoch, replace(self.training_rows, batches=self._whole_training))
         self.sums, self.steps = {}, 0
+
+    def _whole_training(self) -> Iterator[Batch]:
+        for batch in self.training_rows.batches():
+            yield to_device(batch, self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         optimizers = self._optimizers()

@@ -44,7 +44,7 @@ def evaluate(
     """
     from emodo import manifest as manifests
     from emodo import metrics
-    from emodo.data import check_images
+    from emodo.data import check_boxes, check_images
     from emodo.inference import check_accelerator, predict
 
     if batch_size < 1 or workers < 0:
@@ -64,7 +64,19 @@ def evaluate(
     if out.is_file() or (out.exists() and not overwrite):
         raise InputError(f"{out} exists already: choose another --out, or replace it with --overwrite")
     check_images(frame, path, settings["max_pixels"])
-    table = predict(method, task, frame, settings["size"], batch_size, workers, accelerator, settings["max_pixels"])
+    if method.views:
+        check_boxes(frame, path, type(method).__name__)
+    table = predict(
+        method,
+        task,
+        frame,
+        settings["size"],
+        batch_size,
+        workers,
+        accelerator,
+        settings["max_pixels"],
+        settings.get("crop", True),
+    )
     scores = metrics.score(table, task)
     with atomic(out / runs.PREDICTIONS) as temporary:
         table.to_parquet(temporary)

@@ -38,6 +38,7 @@ def predict(
     workers: int = 0,
     accelerator: str = "auto",
     max_pixels: int = 50_000_000,
+    crop: bool = True,
 ) -> pd.DataFrame:
     """Predict every row of `frame`.
 
@@ -50,7 +51,7 @@ def predict(
     method.to(device).fold()
     method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     parts: list[list[np.ndarray]] = []
-    images = Images(frame, task, size, max_pixels=max_pixels)
+    images = Images(frame, task, size, max_pixels=max_pixels, views=method.views, crop=crop)
     with torch.inference_mode():
         for batch in loader(images, batch_size, workers=workers):
             prediction = method.predict(to_device(batch, device))

@@ -32,6 +32,19 @@ def frozen(*modules: nn.Module) -> Generator[None]:
             parameter.requires_grad_(True)
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Generator[None]:
+    """Run `module` as in prediction, without gradients, and leave every part in the mode in which it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def initialise(module: nn.Module, how: Initialisation) -> None:
     """Initialise as the released code does ("normal": N(0, 0.02), BatchNorm weight N(1, 0.02)), or leave as is."""
     if how == "default":

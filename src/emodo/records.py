@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # the records themselves stay importable in milliseconds
     from torch import Tensor
+
+View = Literal["whole", "context"]
 
 
 class InputError(ValueError):
@@ -28,7 +31,7 @@ class Confounder:
     column: str
     strata: tuple[str, ...]
     prior: tuple[float, ...]
-    prototypes: Tensor | None = None
+    prototypes: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,33 @@ class Task:
 class Batch:
     """B images with their labels, as every method receives them.
 
-    images: [B, 3, H, W] float, normalised. emotion: [B] int64, index into `Task.emotions`. stratum: [B] int64,
-    index into `Task.strata`, -1 where unknown. row: [B] int64, the manifest row.
+    images: [B, 3, H, W] float, normalised; the person, where the manifest has boxes and `--crop` is not false.
+    emotion: [B] int64, index into `Task.emotions`. stratum: [B] int64, index into `Task.strata`, -1 where unknown.
+    row: [B] int64, the manifest row. whole, context: for methods whose `views` name them, [B, 3, H, W] as well: the
+    whole image, and the whole image with the person's box masked.
     """
 
     images: Tensor
     emotion: Tensor
     stratum: Tensor
     row: Tensor
+    whole: Tensor | None = None
+    context: Tensor | None = None
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self.images)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The N training rows, for methods that look at all of them between epochs.
+
+    emotion, stratum, row: [N] int64 each, as in `Batch`. batches: every training image once, in the manifest's order
+    and not augmented; each call reads and decodes them anew, so call it seldom.
+    """
+
+    emotion: Tensor
+    stratum: Tensor
+    row: Tensor
+    batches: Callable[[], Iterator[Batch]]

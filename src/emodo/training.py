@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from emodo import __version__, runs
 from emodo.files import atomic, write_text
 from emodo.methods import ERM, Method
-from emodo.records import InputError, Task
+from emodo.records import InputError, Task, Training
 
 SMALLEST = 16
 MOST_PIXELS = 178_956_970  # Pillow opens nothing larger
@@ -33,6 +33,7 @@ def train(
     backbone: str = "resnet50",
     pretrained: bool | str | Path | None = None,
     size: int = 224,
+    crop: bool = True,
     augmentation: Literal["released", "light", "none"] = "released",
     epochs: int = 160,
     warmup: int | None = None,
@@ -64,6 +65,7 @@ def train(
         pretrained: true downloads timm's weights, false starts at random, a path reads a state dict. By default
             true for every timm model that has weights, as the paper starts from ImageNet.
         size: Side of the input in pixels.
+        crop: Crop each image to its box, where the manifest has one; false shows the whole image.
         augmentation: As in the released code, light (crop and flip only), or none.
         epochs: Length of the training; the released code of IERN has 160, the paper 80.
         warmup: Epochs of linear warm-up, by default 5 in 160.
@@ -102,6 +104,7 @@ def train(
         "backbone": backbone,
         "pretrained": str(Path(pretrained).resolve()) if isinstance(pretrained, str | Path) else pretrained,
         "size": size,
+        "crop": crop,
         "augmentation": augmentation,
         "epochs": epochs,
         "warmup": round(epochs * 5 / 160) if warmup is None else warmup,
@@ -166,7 +169,7 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     import torch
 
     from emodo import manifest as manifests
-    from emodo.data import check_images, define_task, training_cells
+    from emodo.data import check_boxes, check_images, define_task, training_cells
     from emodo.inference import check_accelerator
     from emodo.networks import create_backbone
 
@@ -183,6 +186,13 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     if len(train) < config["devices"] * config["nodes"]:
         raise InputError(f"{path} has {len(train)} training rows, fewer than --devices times --nodes: use fewer")
     check_images(frame, path, config["max_pixels"])
+    if method.views:
+        check_boxes(frame, path, type(method).__name__)
+    if config["epochs"] < len(method.stages):
+        raise InputError(
+            f"--epochs is {config['epochs']}: {type(method).__name__} trains in {len(method.stages)} stages, and each "
+            "takes one at least"
+        )
     torch.manual_seed(config["seed"])
     pretrained = config["pretrained"]
     backbone = create_backbone(
@@ -201,20 +211,37 @@ def _fit(
     cells: np.ndarray | None,
     resume: bool,
 ) -> bool:
+    import numpy as np
+    import torch
+
     from emodo import engine, sampling
-    from emodo.data import Images, loader
+    from emodo.data import Images, labels, loader
 
     train = frame.loc[frame["split"] == "train"]
-    seed, size = config["seed"], config["size"]
+    seed, batch_size, workers = config["seed"], config["batch_size"], config["workers"]
+
+    def images(epoch: int | None) -> Images:
+        return Images(
+            train,
+            task,
+            config["size"],
+            config["augmentation"],
+            seed,
+            epoch,
+            config["max_pixels"],
+            method.views,
+            config.get("crop", True),
+        )
 
     def batches(epoch: int, rank: int, ranks: int) -> Any:
         order = sampling.shuffled(len(train), seed, epoch) if cells is None else sampling.balanced(cells, seed, epoch)
-        images = Images(train, task, size, config["augmentation"], seed, epoch, config["max_pixels"])
-        own = sampling.shard(order, config["batch_size"], rank, ranks)
-        return loader(images, config["batch_size"], own, config["workers"])
+        return loader(images(epoch), batch_size, sampling.shard(order, batch_size, rank, ranks), workers)
 
+    emotion, stratum = (torch.from_numpy(np.array(found)) for found in labels(train, task))
+    rows = torch.from_numpy(train.index.to_numpy(copy=True))
+    training = Training(emotion, stratum, rows, lambda: iter(loader(images(None), batch_size, workers=workers)))
     plan = engine.Plan(**{name: config[name] for name in engine.Plan.__dataclass_fields__})
-    return engine.fit(run, method, batches, plan, resume)
+    return engine.fit(run, method, batches, training, plan, resume)
 
 
 def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, method: Method) -> None:
@@ -237,6 +264,7 @@ def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, 
         config["workers"],
         config["accelerator"],
         config["max_pixels"],
+        config.get("crop", True),
     )
     with atomic(run / runs.PREDICTIONS) as temporary:
         table.to_parquet(temporary)

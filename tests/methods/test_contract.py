@@ -12,9 +12,10 @@ from torch import nn
 from emodo import methods, runs
 from emodo.methods import ERM, IERN, Disentanglement, Method, Prediction, Resampling
 from emodo.networks import Backbone, small_body
-from emodo.records import Batch, Confounder, InputError, Task
+from emodo.records import Batch, Confounder, InputError, Task, Training
 
-TASK = Task(("anger", "fear", "joy", "sadness"), Confounder("source", ("a", "b", "c"), (1 / 3,) * 3))
+PROTOTYPES = torch.randn(3, 10, generator=torch.Generator().manual_seed(4))
+TASK = Task(("anger", "fear", "joy", "sadness"), Confounder("source", ("a", "b", "c"), (0.5, 0.3, 0.2), PROTOTYPES))
 SIZE = 32
 
 # A new method needs a line here: settings for a net of milliseconds, none of them the default.
@@ -57,23 +58,42 @@ def method(request) -> Method:
 
 def random_batch(n=8, seed=1):
     draw = torch.Generator().manual_seed(seed)
-    images = torch.randn(n, 3, SIZE, SIZE, generator=draw)
-    return Batch(images, torch.arange(n) % 4, torch.arange(n) % 3, torch.arange(n))
+    images, whole, context = torch.randn(3, n, 3, SIZE, SIZE, generator=draw)
+    return Batch(images, torch.arange(n) % 4, torch.arange(n) % 3, torch.arange(n), whole, context)
 
 
 def unlabelled(n=5, seed=2):
     batch = random_batch(n, seed)
-    return Batch(batch.images, torch.full((n,), -1), torch.full((n,), -1), batch.row)
+    unknown = torch.full((n,), -1)
+    return Batch(batch.images, unknown, unknown, batch.row, batch.whole, batch.context)
+
+
+def training_rows():
+    batch = random_batch(12)
+    return Training(batch.emotion, batch.stratum, batch.row, lambda: iter([random_batch(12)]))
+
+
+def optimizers(method):
+    create = torch.optim.SGD if method.optimizer == "sgd" else torch.optim.Adam
+    return {name: create(groups) for name, groups in method.phases().items()}
+
+
+def stages(method):
+    """Begin each stage in turn, as the engine does."""
+    for stage in range(len(method.stages)):
+        method.begin(stage, 0, training_rows())
+        yield stage
 
 
 def trained(method, steps=1):
-    """Train as the engine does: for each phase zero, backward, step."""
-    optimizers = {name: torch.optim.Adam(groups) for name, groups in method.phases().items()}
-    for _ in range(steps):
-        for phase, terms in method.losses(random_batch()):
-            optimizers[phase].zero_grad()
-            torch.stack(list(terms.values())).sum().backward()
-            optimizers[phase].step()
+    """Train as the engine does: in each stage, for each phase, zero, backward, step."""
+    for _ in stages(method):
+        stepping = optimizers(method)
+        for _ in range(steps):
+            for phase, terms in method.losses(random_batch()):
+                stepping[phase].zero_grad()
+                torch.stack(list(terms.values())).sum().backward()
+                stepping[phase].step()
     return method
 
 
@@ -85,34 +105,39 @@ def said(method, batch) -> Prediction:
 def test_it_yields_its_phases_in_their_order_and_each_changes_its_own_parameters(method):
     phases = method.phases()
     own = {name: {id(p) for group in groups for p in group["params"]} for name, groups in phases.items()}
-    optimizers = {name: torch.optim.Adam(groups) for name, groups in phases.items()}
-    order = []
-    for phase, terms in method.losses(random_batch()):
-        order.append(phase)
-        assert terms
-        for name, value in terms.items():
-            assert value.shape == (), name
-            assert value.isfinite(), name
-        before = {name: p.detach().clone() for name, p in method.named_parameters()}
-        optimizers[phase].zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        optimizers[phase].step()
-        changed = {name for name, p in method.named_parameters() if not torch.equal(p, before[name])}
-        assert changed
-        strange = {name for name, p in method.named_parameters() if name in changed and id(p) not in own[phase]}
-        assert not strange, f"{phase} changed {strange}"
-    assert order == list(phases)
+    seen = set()
+    for _ in stages(method):
+        stepping = optimizers(method)
+        order = []
+        for phase, terms in method.losses(random_batch()):
+            order.append(phase)
+            assert terms
+            for name, value in terms.items():
+                assert value.shape == (), name
+                assert value.isfinite(), name
+            before = {name: p.detach().clone() for name, p in method.named_parameters()}
+            stepping[phase].zero_grad()
+            torch.stack(list(terms.values())).sum().backward()
+            stepping[phase].step()
+            changed = {name for name, p in method.named_parameters() if not torch.equal(p, before[name])}
+            assert changed
+            strange = {name for name, p in method.named_parameters() if name in changed and id(p) not in own[phase]}
+            assert not strange, f"{phase} changed {strange}"
+        assert order == [name for name in phases if name in order]
+        seen |= set(order)
+    assert seen == set(phases)
 
 
 def test_no_phase_computes_gradients_for_the_parameters_of_another(method):
     phases = method.phases()
     own = {name: {id(p) for group in groups for p in group["params"]} for name, groups in phases.items()}
-    for phase, terms in method.losses(random_batch()):
-        for p in method.parameters():
-            p.grad = None
-        torch.stack(list(terms.values())).sum().backward()
-        wasted = {name for name, p in method.named_parameters() if p.grad is not None and id(p) not in own[phase]}
-        assert not wasted, f"{phase} computed gradients of {wasted}"
+    for _ in stages(method):
+        for phase, terms in method.losses(random_batch()):
+            for p in method.parameters():
+                p.grad = None
+            torch.stack(list(terms.values())).sum().backward()
+            wasted = {name for name, p in method.named_parameters() if p.grad is not None and id(p) not in own[phase]}
+            assert not wasted, f"{phase} computed gradients of {wasted}"
 
 
 def test_every_parameter_is_trained_by_some_phase(method):
@@ -130,12 +155,13 @@ def test_no_parameter_is_twice_in_a_phase(method):
 
 
 def test_losses_have_the_same_names_in_every_batch_and_none_twice(method):
-    names = [
-        [name for _, terms in method.losses(batch) for name in terms]
-        for batch in (random_batch(), random_batch(6, seed=5))
-    ]
-    assert names[0] == names[1]
-    assert len(set(names[0])) == len(names[0])
+    for _ in stages(method):
+        names = [
+            [name for _, terms in method.losses(batch) for name in terms]
+            for batch in (random_batch(), random_batch(6, seed=5))
+        ]
+        assert names[0] == names[1]
+        assert len(set(names[0])) == len(names[0])
 
 
 def test_a_training_step_leaves_everything_trainable(method):
@@ -166,6 +192,13 @@ def test_an_images_prediction_does_not_depend_on_its_neighbours(method):
     alone = [said(method, Batch(*(field[i : i + 1] for field in vars(batch).values()))).logits for i in range(6)]
     torch.testing.assert_close(torch.cat(alone), together, rtol=1e-4, atol=1e-5)
     assert (together[0] - together[1]).abs().max() > 1e-4
+
+
+def test_an_epoch_begins_without_changing_modes(method):
+    for stage in range(len(method.stages)):
+        for epoch in range(2):
+            method.begin(stage, epoch, training_rows())
+            assert all(part.training for part in method.modules())
 
 
 def test_prediction_changes_nothing(method):

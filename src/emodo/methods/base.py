@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from torch import Tensor, nn
 
 from emodo.networks import Backbone, fold_batchnorm
-from emodo.records import Batch, InputError, Task
+from emodo.records import Batch, InputError, Task, Training, View
 
 Terms = dict[str, Tensor]
 
@@ -31,11 +31,22 @@ class Method(nn.Module, ABC):
     """A way to train an emotion recogniser.
 
     The constructor takes hyper-parameters only, each kept as an attribute of the same name; `build` creates the
-    networks once emotions, strata and backbone are known.
+    networks once emotions, strata and backbone are known. What decides a result and is no hyper-parameter lives in
+    parameters or buffers, so that a checkpoint holds it; random numbers come from PyTorch's generator, which the
+    trainer seeds for each epoch.
+
+    needs_strata: whether training rows need a stratum. sampling: see `emodo.sampling`. optimizer, decay: Adam with
+    linear decay, or SGD divided by ten after each third of a stage, for every phase; further settings stand in the
+    groups of `phases`. stages: shares of the epochs after which optimizers and learning rate start afresh. views:
+    what `Batch` has to hold beside `images`.
     """
 
     needs_strata: ClassVar[bool] = False
     sampling: ClassVar[Literal["shuffled", "balanced"]] = "shuffled"
+    optimizer: ClassVar[Literal["adam", "sgd"]] = "adam"
+    decay: ClassVar[Literal["linear", "step"]] = "linear"
+    stages: tuple[float, ...] = (1.0,)
+    views: tuple[View, ...] = ()
 
     @abstractmethod
     def build(self, task: Task, backbone: Backbone) -> None:
@@ -52,6 +63,9 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         """Yield (optimizer name, losses by name); what follows a yield runs after that optimizer's step."""
+
+    def begin(self, stage: int, epoch: int, training: Training) -> None:
+        """Prepare an epoch, counted from 0 within its stage; called before its first batch. Here, nothing."""
 
     def predict(self, batch: Batch) -> Prediction:
         """All that the method knows of a batch; here, its logits."""
