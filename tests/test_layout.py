@@ -14,7 +14,7 @@ ORDER = [
     ["__init__"],
     ["records"],
     ["files"],
-    ["manifest", "transforms", "sampling", "metrics", "losses", "networks"],
+    ["manifest", "confounders", "transforms", "sampling", "metrics", "losses", "networks", "styles"],
     ["methods", "adapters", "splits", "synthetic"],
     ["data", "runs"],
     ["inference"],
