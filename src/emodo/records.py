@@ -25,13 +25,14 @@ class Confounder:
     """The confounder D: the manifest column that holds it, its strata d_1 .. d_K and their prior P(d).
 
     Shared by every method that intervenes. `prior` sums to one and is uniform, 1 / K, in IERN (Section 3.3);
-    `prototypes`, [K, D], is for methods with a fixed dictionary.
+    `prototypes`, [K, D] float32, is for methods with a fixed dictionary, and `how` says how it was made.
     """
 
     column: str
     strata: tuple[str, ...]
     prior: tuple[float, ...]
     prototypes: Tensor | None = field(default=None, compare=False)
+    how: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

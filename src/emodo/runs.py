@@ -165,5 +165,6 @@ def _json(run: Path, name: str) -> dict[str, Any]:
 def _plain(task: Task) -> dict[str, Any]:
     plain = asdict(task)
     if plain["confounder"]:
-        plain["confounder"].pop("prototypes")
+        for name in ("prototypes", "how"):  # they stand in the confounder file
+            plain["confounder"].pop(name)
     return plain
