@@ -50,3 +50,79 @@ def intervention(strata_logits: Tensor, emotion: Tensor) -> Tensor:
     strata_logits: [B, K, E], f_c(g_r(g_e(f), C_i)) for each stratum i. emotion: [B] int64.
     """
     return F.cross_entropy(strata_logits.mean(dim=1), emotion)
+
+
+# ----------------------------------------------------------------------------- of general methods
+
+
+def weighted(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of each image times its weight, the mean over the batch.
+
+    logits: [B, N]. labels: [B] int64. weights: [B]; they are not normalised, so that an image weighs the same in
+    every batch.
+    """
+    return (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
+
+
+def group_sums(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Sum of the values of each group, and how many there are: [G] each. values: [B]. group: [B] int64."""
+    zeros = values.new_zeros(groups)
+    return zeros.index_add(0, group, values), zeros.index_add(0, group, torch.ones_like(values))
+
+
+def exponentiated(weights: Tensor, group_losses: Tensor, eta: float) -> Tensor:
+    """Weights of the groups, raised where the loss is: q_g exp(eta l_g), normalised.
+
+    Algorithm 1 of group DRO (Sagawa et al., ICLR 2020). weights, group_losses: [G]. Returns [G]; a weight of 0 stays 0.
+    """
+    raised = weights * torch.exp(eta * group_losses)
+    return raised / raised.sum()
+
+
+def coral(features: Tensor, stratum: Tensor, strata: int, match_means: bool = True) -> Tensor:
+    """Mean distance of covariance and mean between the features of every two strata in the batch.
+
+    Deep CORAL (Sun and Saenko, ECCV 2016 workshops, Eq. 1) for two strata compares covariances,
+    ||C_i - C_j||^2 / (4 d^2). DomainBed (Gulrajani and Lopez-Paz, ICLR 2021) averages over all pairs, leaves out
+    the 4, and adds ||m_i - m_j||^2 / d, as here; `match_means=False` leaves the means out again.
+
+    features: [B, d]. stratum: [B] int64. A stratum with fewer than two images in the batch has no covariance and is
+    left out; 0 where fewer than two strata remain.
+    """
+    members = F.one_hot(stratum, strata).to(features.dtype).T  # [K, B]
+    sizes = members.sum(dim=1)
+    means = members @ features / sizes.clamp(min=1)[:, None]  # [K, d]
+    centred = members[:, :, None] * (features - means[stratum])  # [K, B, d]
+    covariances = centred.transpose(1, 2) @ centred / (sizes - 1).clamp(min=1)[:, None, None]  # [K, d, d]
+    present = (sizes >= 2).to(features.dtype)
+
+    def mean_distance(parts: Tensor) -> Tensor:
+        """Mean over pairs of |p_i - p_j|^2: 2 / (n - 1) times the sum of |p_i - mean p|^2, without any pair."""
+        center = present @ parts / present.sum().clamp(min=1)
+        squared = (parts - center).square().mean(dim=1)
+        return 2 * present @ squared / (present.sum() - 1).clamp(min=1)
+
+    distance = mean_distance(covariances.flatten(1))
+    return distance + mean_distance(means) if match_means else distance
+
+
+def generalised_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
+    """(1 - p_y^q) / q, L_q of Zhang and Sabuncu (NeurIPS 2018), which dwells on what is already easy.
+
+    logits: [B, N]. labels: [B] int64. q: in (0, 1]; cross-entropy as q goes to 0. Returns the mean over the batch.
+    """
+    return (-torch.expm1(-q * F.cross_entropy(logits, labels, reduction="none")) / q).mean()
+
+
+def relative_difficulty(biased: Tensor, debiased: Tensor) -> Tensor:
+    """Weight of each image by its losses under two networks, [B]: l_B / (l_B + l_D), W(x) of LfF (Nam et al. 2020)."""
+    return biased / (biased + debiased).clamp(min=torch.finfo(biased.dtype).tiny)
+
+
+def sparse_center(features: Tensor, weights: Tensor, centers: Tensor, emotion: Tensor) -> Tensor:
+    """Attention-weighted distance of each feature to the center of its own emotion: DACL's sparse center loss.
+
+    (1 / 2B) sum_i sum_j A_ij (f_ij - c_yj)^2 (Farzaneh and Qi, WACV 2021, Section 3). features, weights A: [B, C].
+    centers: [E, C]. emotion: [B] int64.
+    """
+    return (weights * (features - centers[emotion]).square()).sum() / (2 * len(features))

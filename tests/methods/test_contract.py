@@ -10,7 +10,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from emodo import methods, runs
-from emodo.methods import ERM, IERN, Disentanglement, Method, Prediction, Resampling
+from emodo.methods import DACL, ERM, IERN, NWGM, Curriculum, Disentanglement, Method, Prediction, Resampling
 from emodo.networks import Backbone, small_body
 from emodo.records import Batch, Confounder, InputError, Task, Training
 
@@ -27,6 +27,17 @@ SMALL = {
     ),
     "IERN": lambda: IERN(
         channels=16, lambda_center=1e-3, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), block="table5", init="default"
+    ),
+    "NWGM": lambda: NWGM(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), width=12, prior="data", interval=2),
+    "DACL": lambda: DACL(lr=0.05, backbone_lr=0.04, momentum=0.8, lambda_center=0.02, widths=(32, 16, 8)),
+    "Curriculum": lambda: Curriculum(
+        lr=3e-3,
+        backbone_lr=2e-3,
+        levels=(
+            {"anger": "bad", "fear": "bad", "joy": "good", "sadness": "bad"},
+            {"anger": "hot", "fear": "cold", "joy": "good", "sadness": "cold"},
+        ),
+        shares=(1.0, 1.0, 2.0),
     ),
 }
 EXPORTED = {
