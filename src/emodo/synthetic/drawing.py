@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 Colour = tuple[int, int, int]
 Points = NDArray[np.float64]
 Units = Mapping[int, float]
+Box = tuple[float, float, float, float]
 
 ACTION_UNITS: dict[int, str] = {
     1: "inner brow raised",
@@ -114,15 +115,25 @@ def render(identity: Identity, scene: Scene, units: Units, size: int = 64) -> ND
 
     `units` maps action units (see ACTION_UNITS) to strengths 0..1; absent ones are 0.
     """
-    # Polygons have hard edges: drawn two or three times too large and averaged, they are smooth.
-    fine = 3 if size <= 112 else 2
-    canvas = Image.new("RGB", (size * fine, size * fine), scene.background)
+    pixels = size * fineness(size)
+    canvas = Image.new("RGB", (pixels, pixels), scene.background)
+    draw_person(canvas, identity, scene, units)
+    return photograph(canvas, scene, size)
+
+
+def fineness(size: int) -> int:
+    """How many times too large an image is drawn: polygons have hard edges, and are smooth once averaged."""
+    return 3 if size <= 112 else 2
+
+
+def draw_person(canvas: Image.Image, identity: Identity, scene: Scene, units: Units) -> Box:
+    """Draw head and shoulders on a square canvas; returns their bounds x1, y1, x2, y2 in its pixels, also outside."""
     pen = ImageDraw.Draw(canvas)
     shapes = [shape for part in (_head, _brows, _eyes, _nose, _mouth) for shape in part(identity, units)]
     if identity.glasses:
         shapes += _glasses(identity)
-    points = _project(shapes, scene, size * fine)
-    unit = scene.scale * size * fine
+    points = _project(shapes, scene, canvas.width)
+    unit = scene.scale * canvas.width
     start = 0
     for shape in shapes:
         end = start + 2 * len(shape.points)
@@ -131,10 +142,15 @@ def render(identity: Identity, scene: Scene, units: Units, size: int = 64) -> ND
         else:
             pen.polygon(points[start:end], shape.colour)
         start = end
-    image = canvas.reduce(fine)
+    return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+
+
+def photograph(canvas: Image.Image, scene: Scene, size: int) -> NDArray[np.uint8]:
+    """Average a canvas down to [size, size, 3] uint8 RGB, as the scene's camera and light show it."""
+    image = canvas.reduce(canvas.width // size)
     if scene.blur * size > 0.1:
         image = image.filter(ImageFilter.GaussianBlur(scene.blur * size))
-    return _photograph(np.asarray(image, dtype=np.float32), scene)
+    return _expose(np.asarray(image, dtype=np.float32), scene)
 
 
 def _project(shapes: list[Shape], scene: Scene, pixels: int) -> list[float]:
@@ -153,7 +169,7 @@ def _project(shapes: list[Shape], scene: Scene, pixels: int) -> list[float]:
     return placed
 
 
-def _photograph(image: NDArray[np.float32], scene: Scene) -> NDArray[np.uint8]:
+def _expose(image: NDArray[np.float32], scene: Scene) -> NDArray[np.uint8]:
     """Light and camera: shading, tint, saturation, contrast, level and grain on [size, size, 3]."""
     size = len(image)
     across = np.linspace(-1, 1, size, dtype=np.float32)

@@ -156,7 +156,11 @@ def _stream(seed: int, cause: int, source: str, subject: int, *key: int) -> np.r
 
 def draw_identity(seed: int, source: str, subject: int) -> Identity:
     """Draw who `subject` (from 0) of a source is; the same person in every emotion, frame, size and style."""
-    random = _stream(seed, IDENTITY, source, subject)
+    return random_identity(_stream(seed, IDENTITY, source, subject))
+
+
+def random_identity(random: np.random.Generator) -> Identity:
+    """Draw a person."""
     skin = list(SKINS)[random.integers(len(SKINS))]
     colours = HAIRS[:2] if skin == "dark" else HAIRS
     u = random.uniform
