@@ -98,7 +98,21 @@ def test_intervention_is_the_cross_entropy_of_the_mean_logits_of_equation_7(seed
     equal(losses.intervention(torch.tensor(logits), torch.tensor(emotion)), oracle / 4)
 
 
-@pytest.mark.parametrize("name", ["recognition", "confusion", "reconstruction", "center", "intervention"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_sparse_center_is_the_attention_weighted_distance_of_dacl(seed):
+    features, weights, centers = drawn(seed, 5, 4), drawn(seed + 20, 5, 4), drawn(seed, 3, 4)
+    emotion = labels(seed, 5, 3)
+    oracle = 0.0
+    for i in range(5):
+        for j in range(4):
+            oracle += weights[i, j] * (features[i, j] - centers[emotion[i], j]) ** 2
+    found = losses.sparse_center(*map(torch.tensor, (features, weights, centers, emotion)))
+    equal(found, oracle / (2 * 5))
+
+
+@pytest.mark.parametrize(
+    "name", ["recognition", "confusion", "reconstruction", "center", "intervention", "sparse_center"]
+)
 def test_the_gradient_of_every_loss_is_its_slope(name):
     def variable(seed, *shape):
         return torch.tensor(drawn(seed, *shape), requires_grad=True)
@@ -110,5 +124,6 @@ def test_the_gradient_of_every_loss_is_its_slope(name):
         "reconstruction": (variable(0, 3, 2, 2, 2), variable(1, 3, 2, 2, 2)),
         "center": (variable(0, 3, 2, 2, 2), variable(0, 2, 2, 2, 2), stratum),
         "intervention": (variable(0, 3, 2, 4), emotion),
+        "sparse_center": (variable(0, 3, 2), variable(1, 3, 2), variable(2, 4, 2), emotion),
     }[name]
     assert torch.autograd.gradcheck(getattr(losses, name), arguments)
