@@ -419,15 +419,14 @@ def test_training_cells_are_numbered_stratum_by_emotion():
     frame = rows(emotion=["joy", "fear"] * 3, source=["lab", "web", "web", "lab", "lab", "web"])
     task = define_task(frame, NAME, None, None, True)
     # emotions: fear, joy; strata: lab, web
-    assert training_cells(frame, task, NAME).tolist() == [1, 2, 3, 0, 1, 2]
+    assert training_cells(frame, task, NAME, "Resampling").tolist() == [1, 2, 3, 0, 1, 2]
 
 
 def test_an_empty_cell_is_named():
     task = define_task(rows(), NAME, None, None, True)
-    with pytest.raises(
-        InputError, match=r"3 of 6 have no training image \(lab x anger, lab x fear, web x joy\): collect some"
-    ):
-        training_cells(rows()[:4], task, NAME)
+    empty = r"DFR gives .* 3 of 6 have no training image \(lab x anger, lab x fear, web x joy\): collect some"
+    with pytest.raises(InputError, match=empty):
+        training_cells(rows()[:4], task, NAME, "DFR")
 
 
 # -------------------------------------------------------------------------------------------- batches

@@ -194,10 +194,10 @@ def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
     return emotion, pd.Index(task.strata).get_indexer(pd.Index(frame.loc[:, task.confounder.column].astype("str")))
 
 
-def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
-    """Number of each row's (stratum x emotion) cell, [rows]; for re-sampling, which cannot fill an empty cell.
+def training_cells(frame: pd.DataFrame, task: Task, name: Path, method: str) -> np.ndarray:
+    """Number of each row's (stratum x emotion) cell, [rows]; for methods that cannot do with an empty cell.
 
-    Raises InputError that names the empty cells.
+    Raises InputError that names the `method` and the empty cells.
     """
     emotion, stratum = labels(frame, task)
     cells = stratum * len(task.emotions) + emotion
@@ -210,7 +210,7 @@ def training_cells(frame: pd.DataFrame, task: Task, name: Path) -> np.ndarray:
     ]
     if empty:
         raise InputError(
-            f"{name}: Resampling draws every (stratum x emotion) cell equally, and {len(empty)} of "
+            f"{name}: {method} gives every (stratum x emotion) cell equal weight, and {len(empty)} of "
             f"{len(task.strata) * len(task.emotions)} have no training image ({', '.join(empty)}): "
             "collect some (`emodo split table1 --moved 0.1` moves some from the test part), or use a "
             "method that needs none"

@@ -200,7 +200,8 @@ class _Loop(pl.LightningModule):
                 optimizer.state.clear()
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * factor
-        self.method.begin(at.stage, at.epoch, replace(self.training_rows, batches=self._whole_training))
+        shown = replace(self.training_rows, batches=self._whole_training, progress=at.epoch / at.epochs)
+        self.method.begin(at.stage, at.epoch, shown)
         self.sums, self.steps = {}, 0
 
     def _whole_training(self) -> Iterator[Batch]:
@@ -256,7 +257,8 @@ class _EveryEpoch(Checkpoint):
 
     def _write(self) -> None:
         text = io.StringIO()
-        table = csv.DictWriter(text, list(self.history[0]), lineterminator="\n")
+        names = dict.fromkeys(name for means in self.history for name in means)  # stages may have losses of their own
+        table = csv.DictWriter(text, list(names), lineterminator="\n")
         table.writeheader()
         table.writerows(self.history)
         write_text(self.run / runs.METRICS, text.getvalue())

@@ -52,6 +52,17 @@ def intervention(strata_logits: Tensor, emotion: Tensor) -> Tensor:
     return F.cross_entropy(strata_logits.mean(dim=1), emotion)
 
 
+def adjusted_recognition(logits: Tensor, log_prior: Tensor, labels: Tensor) -> Tensor:
+    """-log P(y | x, d), where P(y | x, d) is in proportion to P(y | d) exp(f_y(x)): logits that need not hold P(Y | d).
+
+    The logit-adjusted loss of Menon et al. (ICLR 2021, Eq. 10) with the prior of each image's stratum.
+
+    logits: [B, E], f(x). log_prior: [B, E], log P(Y | d) of each image's stratum, minus infinity where it is 0; the
+    label's is finite, as the image itself shows it. labels: [B] int64. Returns the mean over the batch.
+    """
+    return F.cross_entropy(logits + log_prior, labels)
+
+
 # ----------------------------------------------------------------------------- of general methods
 
 
@@ -126,3 +137,12 @@ def sparse_center(features: Tensor, weights: Tensor, centers: Tensor, emotion: T
     centers: [E, C]. emotion: [B] int64.
     """
     return (weights * (features - centers[emotion]).square()).sum() / (2 * len(features))
+
+
+# ------------------------------------------------------------------------------------------- of CLEF
+
+
+def divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """KL(softmax(logits) || softmax(reference)), the mean over the batch. Both [B, N], or broadcast to it."""
+    log_p, log_q = logits.log_softmax(dim=1), reference.log_softmax(dim=1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()

@@ -110,6 +110,26 @@ class Backbone(nn.Module):
             features = features.permute(0, 3, 1, 2)
         return features
 
+    def early_stages(self) -> list[nn.Module]:
+        """The parts whose outputs, [B, C, h, w], are an image at an early stage: its style is in their statistics.
+
+        Of a timm model the last at a quarter and the last at an eighth of the input's side, of `small` the first two
+        ReLUs. Raises InputError for a backbone without such stages, as a vision transformer.
+        """
+        if isinstance(self.body, nn.Sequential):
+            relus: list[nn.Module] = [part for part in self.body.children() if isinstance(part, nn.ReLU)]
+            return relus[:2]
+        model = self.body.model if isinstance(self.body, _Features) else None
+        names = {stage["reduction"]: stage["module"] for stage in getattr(model, "feature_info", None) or []}
+        modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+        found = [modules[names[side]] for side in (4, 8) if names.get(side) in modules]
+        if len(found) < 2 or getattr(model, "output_fmt", "NCHW") != "NCHW":
+            raise InputError(
+                "the backbone has no feature maps at a quarter and an eighth of the input's side to mix: choose a "
+                "convolutional one (`small`, resnet50, convnext_tiny ...)"
+            )
+        return found
+
 
 def create_backbone(name: str = "resnet50", size: int = 224, pretrained: bool | Path | None = None) -> Backbone:
     """Create the backbone `name` for images of `size` pixels.

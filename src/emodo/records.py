@@ -75,10 +75,12 @@ class Training:
     """The N training rows, for methods that look at all of them between epochs.
 
     emotion, stratum, row: [N] int64 each, as in `Batch`. batches: every training image once, in the manifest's order
-    and not augmented; each call reads and decodes them anew, so call it seldom.
+    and not augmented; each call reads and decodes them anew, so call it seldom. progress: the part of the stage that is
+    over, from 0 to less than 1.
     """
 
     emotion: Tensor
     stratum: Tensor
     row: Tensor
     batches: Callable[[], Iterator[Batch]]
+    progress: float = 0.0

@@ -70,9 +70,9 @@ def partners(stratum: Tensor) -> Tensor:
 
 
 def swap_amplitude(images: Tensor, partner: Tensor, share: Tensor, window: float = 1.0) -> Tensor:
-    """Amplitudes mixed with a partner's, phases kept: Xu et al. (CVPR 2021), Eq. 5 and 6.
+    """Amplitudes mixed with a partner's, phases kept: amplitude mix of Xu et al. (CVPR 2021).
 
-    images: [B, 3, H, W]. partner: [B] int64. share: [B], lambda of Eq. 5: how much of the amplitude is the partner's.
+    images: [B, 3, H, W]. partner: [B] int64. share: [B], their lambda: how much of the amplitude is the partner's.
     window: side of the square of low frequencies that are mixed, as a part of all; 1 mixes all (Xu et al.), twice
     the beta of FDA (Yang and Soatto, CVPR 2020) those that FDA swaps. Returns [B, 3, H, W], its range not limited.
     """

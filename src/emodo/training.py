@@ -181,7 +181,7 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     train = frame.loc[split == "train"]
     if "test" not in set(split):
         raise InputError(f"{path} has no row whose split is `test`: split the data otherwise")
-    cells = training_cells(train, task, path) if method.sampling == "balanced" else None
+    cells = training_cells(train, task, path, type(method).__name__) if method.needs_cells else None
     check_accelerator(config["accelerator"], config["devices"])
     if len(train) < config["devices"] * config["nodes"]:
         raise InputError(f"{path} has {len(train)} training rows, fewer than --devices times --nodes: use fewer")
@@ -234,7 +234,10 @@ def _fit(
         )
 
     def batches(epoch: int, rank: int, ranks: int) -> Any:
-        order = sampling.shuffled(len(train), seed, epoch) if cells is None else sampling.balanced(cells, seed, epoch)
+        if cells is not None and method.sampling == "balanced":
+            order = sampling.balanced(cells, seed, epoch)
+        else:
+            order = sampling.shuffled(len(train), seed, epoch)
         return loader(images(epoch), batch_size, sampling.shard(order, batch_size, rank, ranks), workers)
 
     emotion, stratum = (torch.from_numpy(np.array(found)) for found in labels(train, task))

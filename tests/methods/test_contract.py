@@ -10,7 +10,26 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from emodo import methods, runs
-from emodo.methods import DACL, ERM, IERN, NWGM, Curriculum, Disentanglement, Method, Prediction, Resampling
+from emodo.methods import (
+    CORAL,
+    DACL,
+    DANN,
+    DFR,
+    ERM,
+    IERN,
+    JTT,
+    NWGM,
+    Curriculum,
+    Disentanglement,
+    GroupDRO,
+    LfF,
+    Method,
+    MixStyle,
+    Prediction,
+    Resampling,
+    Reweighting,
+    StyleAugmentation,
+)
 from emodo.networks import Backbone, small_body
 from emodo.records import Batch, Confounder, InputError, Task, Training
 
@@ -39,6 +58,17 @@ SMALL = {
         ),
         shares=(1.0, 1.0, 2.0),
     ),
+    "Reweighting": lambda: Reweighting(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "GroupDRO": lambda: GroupDRO(eta=0.1, lr=3e-3, backbone_lr=2e-3),
+    "DFR": lambda: DFR(retraining=0.5, c=2.0, last_lr=0.1, lr=3e-3, backbone_lr=2e-3),
+    "DANN": lambda: DANN(lambda_stratum=0.9, gamma=5.0, hidden=16, lr=3e-3, backbone_lr=2e-3),
+    "CORAL": lambda: CORAL(lambda_coral=0.1, match_means=False, lr=3e-3, backbone_lr=2e-3),
+    "StyleAugmentation": lambda: StyleAugmentation(
+        colour=0.5, gray=0.1, blur=1.0, noise=0.1, amplitude=0.1, window=0.2, lr=3e-3, backbone_lr=2e-3
+    ),
+    "MixStyle": lambda: MixStyle(probability=0.9, alpha=0.3, lr=3e-3, backbone_lr=2e-3),
+    "JTT": lambda: JTT(identification=0.5, upweight=5.0, lr=3e-3, backbone_lr=2e-3),
+    "LfF": lambda: LfF(q=0.5, memory=0.5, lr=3e-3, backbone_lr=2e-3),
 }
 EXPORTED = {
     name

@@ -1,10 +1,33 @@
 """Every method that emodo can train; a new one is a file and a line here."""
 
+from emodo.methods.alignment import CORAL, DANN
 from emodo.methods.base import Method, Prediction
 from emodo.methods.curriculum import Curriculum
 from emodo.methods.dacl import DACL
 from emodo.methods.erm import ERM, Resampling
+from emodo.methods.failures import JTT, LfF
 from emodo.methods.iern import IERN, Disentanglement
 from emodo.methods.nwgm import NWGM
+from emodo.methods.reweighting import DFR, GroupDRO, Reweighting
+from emodo.methods.style import MixStyle, StyleAugmentation
 
-__all__ = ["DACL", "ERM", "IERN", "NWGM", "Curriculum", "Disentanglement", "Method", "Prediction", "Resampling"]
+__all__ = [
+    "CORAL",
+    "DACL",
+    "DANN",
+    "DFR",
+    "ERM",
+    "IERN",
+    "JTT",
+    "NWGM",
+    "Curriculum",
+    "Disentanglement",
+    "GroupDRO",
+    "LfF",
+    "Method",
+    "MixStyle",
+    "Prediction",
+    "Resampling",
+    "Reweighting",
+    "StyleAugmentation",
+]

@@ -35,13 +35,16 @@ class Method(nn.Module, ABC):
     parameters or buffers, so that a checkpoint holds it; random numbers come from PyTorch's generator, which the
     trainer seeds for each epoch.
 
-    needs_strata: whether training rows need a stratum. sampling: see `emodo.sampling`. optimizer, decay: Adam with
-    linear decay, or SGD divided by ten after each third of a stage, for every phase; further settings stand in the
-    groups of `phases`. stages: shares of the epochs after which optimizers and learning rate start afresh. views:
-    what `Batch` has to hold beside `images`.
+    needs_strata: whether training rows need a stratum. needs_dictionary: whether the confounder needs prototypes.
+    needs_cells: whether every (stratum x emotion) cell needs a training row. sampling: see `emodo.sampling`; "balanced"
+    needs all cells. optimizer, decay: Adam with linear decay, or SGD divided by ten after each third of a stage, for
+    every phase; further settings stand in the groups of `phases`. stages: shares of the epochs after which optimizers
+    and learning rate start afresh. views: what `Batch` has to hold beside `images`.
     """
 
     needs_strata: ClassVar[bool] = False
+    needs_dictionary: ClassVar[bool] = False
+    needs_cells: ClassVar[bool] = False
     sampling: ClassVar[Literal["shuffled", "balanced"]] = "shuffled"
     optimizer: ClassVar[Literal["adam", "sgd"]] = "adam"
     decay: ClassVar[Literal["linear", "step"]] = "linear"
@@ -86,9 +89,14 @@ class Method(nn.Module, ABC):
         return {name: _plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
 
     def check_task(self, task: Task) -> None:
-        """Raise InputError where the method needs strata that the task does not have."""
+        """Raise InputError where the method needs strata, or prototypes of them, that the task does not have."""
         if self.needs_strata and len(task.strata) < 2:
             raise InputError(f"{type(self).__name__} needs a confounder of two strata or more")
+        if self.needs_dictionary and (task.confounder is None or task.confounder.prototypes is None):
+            raise InputError(
+                f"{type(self).__name__} needs a dictionary of the confounder's prototypes: make one with `emodo strata "
+                "MANIFEST OUT --by dictionary`, and pass it with --confounder OUT"
+            )
 
 
 def _plain(value: Any) -> Any:

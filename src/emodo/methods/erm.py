@@ -13,8 +13,8 @@ from emodo.networks import Backbone
 from emodo.records import Batch, Task
 
 
-class _Plain(Method):
-    """Backbone, global average pooling, one linear layer, cross-entropy."""
+class Plain(Method):
+    """Backbone, global average pooling, one linear layer; what is to be minimised is left open."""
 
     backbone: Backbone
     classifier: nn.Linear
@@ -35,30 +35,37 @@ class _Plain(Method):
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.channels, len(task.emotions))
 
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features, [B, C]."""
+        return self.backbone(images).mean(dim=(2, 3))
+
     def forward(self, batch: Batch) -> Tensor:
-        return self.classifier(self.backbone(batch.images).mean(dim=(2, 3)))
+        return self.classifier(self.features(batch.images))
+
+    def group(self, module: nn.Module, lr: float) -> dict[str, Any]:
+        """The weights of a module with their optimizer's settings."""
+        return {"params": list(module.parameters()), "lr": lr, "betas": self.betas}
 
     def phases(self) -> dict[str, list[dict[str, Any]]]:
-        return {
-            "classifier": [
-                {"params": list(self.backbone.parameters()), "lr": self.backbone_lr, "betas": self.betas},
-                {"params": list(self.classifier.parameters()), "lr": self.lr, "betas": self.betas},
-            ]
-        }
+        return {"classifier": [self.group(self.backbone, self.backbone_lr), self.group(self.classifier, self.lr)]}
+
+
+class ERM(Plain):
+    """Empirical risk minimisation, the paper's Baseline: P(Y | X), whatever it rests on (Table 2)."""
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         yield "classifier", {"classifier": losses.recognition(self(batch), batch.emotion)}
 
 
-class ERM(_Plain):
-    """Empirical risk minimisation, the paper's Baseline: P(Y | X), whatever it rests on (Table 2)."""
-
-
-class Resampling(_Plain):
+class Resampling(Plain):
     """ERM on batches in which every (stratum x emotion) cell is drawn equally often (Section 4.1, Table 3).
 
     A vanilla intervention; impossible where a cell has no training image, and refused there.
     """
 
     needs_strata: ClassVar[bool] = True
+    needs_cells: ClassVar[bool] = True
     sampling: ClassVar[Literal["shuffled", "balanced"]] = "balanced"
+
+    def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
+        yield "classifier", {"classifier": losses.recognition(self(batch), batch.emotion)}
