@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from emodo import losses
+from emodo.methods.adjustment import emotion_log_prior
 from emodo.methods.base import Method, Prediction, Terms
 from emodo.networks import (
     Backbone,
@@ -26,7 +27,7 @@ from emodo.networks import (
     generator,
     initialise,
 )
-from emodo.records import Batch, Task
+from emodo.records import Batch, Task, Training
 
 
 class _Disentangling(Method):
@@ -170,6 +171,7 @@ class IERN(_Disentangling):
     centers: nn.Parameter
     center_loss: losses.Reduction
     batchnorm: Statistics
+    log_prior: Tensor  # [K, E], with `adjust`
 
     def __init__(
         self,
@@ -185,6 +187,7 @@ class IERN(_Disentangling):
         full_rate_centers: bool = True,
         block: Block = "released",
         batchnorm: Statistics = "stratum",
+        adjust: bool = False,
         head_bias: bool = False,
         init: Initialisation = "normal",
     ) -> None:
@@ -204,6 +207,8 @@ class IERN(_Disentangling):
             block: residual blocks of the released code, or as Table 5 lists them.
             batchnorm: running statistics of g_r for each stratum, or pooled as in the released code. The only
                 default that is not the released code's: one average over all passes fits no single stratum.
+            adjust: add log P(Y | d) of each image's stratum to the averaged logits in Eq. 7, as `LogitAdjustment`
+                does. Not the paper's; it is what helps most out of distribution (docs/results.md).
             head_bias: whether the discriminators' last layer has a bias (released code: no).
             init: N(0, 0.02) of the released code, or PyTorch's default.
         """
@@ -211,16 +216,22 @@ class IERN(_Disentangling):
             channels, lambda_feature, lambda_classifier, lr, backbone_lr, betas, pair_weight, block, head_bias, init
         )
         self.lambda_center, self.center_loss, self.full_rate_centers = lambda_center, center_loss, full_rate_centers
-        self.batchnorm = batchnorm
+        self.batchnorm, self.adjust = batchnorm, adjust
 
     def build(self, task: Task, backbone: Backbone) -> None:
         self._build(task, backbone, self.batchnorm)
+        if self.adjust:
+            self.register_buffer("log_prior", torch.zeros(len(task.strata), len(task.emotions)))
         self.centers = nn.Parameter(torch.randn(len(task.strata), self.channels, *backbone.grid))
 
     def phases(self) -> dict[str, list[dict[str, Any]]]:
         phases = super().phases()
         phases["features"][0]["params"].append(self.centers)
         return phases
+
+    def begin(self, stage: int, epoch: int, training: Training) -> None:
+        if self.adjust:
+            self.log_prior.copy_(emotion_log_prior(training, *self.log_prior.shape))
 
     def forward(self, batch: Batch) -> Tensor:
         return self._intervene(self.backbone(batch.images)).mean(dim=1)
@@ -251,6 +262,8 @@ class IERN(_Disentangling):
         # from before the step, which PyTorch has refused as an in-place error since 1.5.)
         with frozen(self.reconstruction):
             strata_logits = self._intervene(features)
+        if self.adjust:
+            strata_logits = strata_logits + self.log_prior[batch.stratum][:, None]
         yield "classifier", {"classifier": self.lambda_classifier * losses.intervention(strata_logits, batch.emotion)}
 
     def _gather(self, context: Tensor, stratum: Tensor) -> Tensor:
