@@ -29,14 +29,15 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
     out = tmp_path / "demo"
     page, text, progress = printed(out, capsys)
 
-    erm, iern = out / "fold1-seed0-2-1" / "ERM", out / "fold1-seed0-2-1" / "IERN"
-    scores = [runs.scores(run) for run in (erm, iern)]
-    assert [found["n"] for found in scores] == [36, 36]
+    names = ("ERM", "IERN", "StyleIntervention")
+    erm, iern, ours = (out / "fold1-seed0-2-1" / name for name in names)
+    scores = [runs.scores(run) for run in (erm, iern, ours)]
+    assert [found["n"] for found in scores] == [36, 36, 36]
     assert "out of distribution\n" not in progress  # data on stdout, progress on stderr
     assert "generating 108 faces" in progress
     assert "training IERN, 1 epochs" in progress
 
-    for name, found in zip(("ERM", "IERN"), scores, strict=True):
+    for name, found in zip(names, scores, strict=True):
         line = next(line for line in text.splitlines() if line.split()[:1] == [name])
         inside = pd.read_parquet(out / "fold1-seed0-2-1" / name / "validation" / runs.PREDICTIONS)
         shown = re.findall(r"\d+\.\d%", line)
@@ -49,9 +50,12 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
         assert shown == [f"{share:.1%}" for share in expected]
         assert f"{name}, out of distribution: % of each true emotion" in text
     assert "(36 images)" in text
-    points = 100 * (scores[1]["accuracy"] - scores[0]["accuracy"])
-    difference = f"{abs(points):.1f} points {'above' if points > 0 else 'below'} ERM" if points else "as good as ERM"
-    assert f"On the 36 test images of this fold, IERN is {difference}." in text
+    differences = []
+    for name, found in zip(names[1:], scores[1:], strict=True):
+        points = 100 * (found["accuracy"] - scores[0]["accuracy"])
+        difference = f"{abs(points):.1f} points {'above' if points > 0 else 'below'} ERM" if points else "as good as ERM"
+        differences.append(f"{name} is {difference}")
+    assert f"On the 36 test images of this fold, {' and '.join(differences)}." in text
     assert "One fold and one seed prove little" in text
 
     assert page == out / "report.html"
@@ -65,7 +69,7 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
     assert (again, text_again) == (page, text)
     assert page.read_bytes() == report
     assert "training" not in progress_again
-    assert progress_again.count("is complete") == 2
+    assert progress_again.count("is complete") == 3
 
     # a demo that was interrupted between training and scores
     (iern / runs.SCORES).unlink()
