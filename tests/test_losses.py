@@ -127,3 +127,88 @@ def test_the_gradient_of_every_loss_is_its_slope(name):
         "sparse_center": (variable(0, 3, 2), variable(1, 3, 2), variable(2, 4, 2), emotion),
     }[name]
     assert torch.autograd.gradcheck(getattr(losses, name), arguments)
+
+
+# ----------------------------------------------------------------------------- of general methods
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_weighted_is_the_mean_of_each_images_cross_entropy_times_its_weight(seed):
+    logits, label, weights = drawn(seed, 6, 4), labels(seed, 6, 4), np.abs(drawn(seed, 6))
+    oracle = sum(w * cross_entropy(row, y) for row, y, w in zip(logits, label, weights, strict=True)) / 6
+    equal(losses.weighted(torch.tensor(logits), torch.tensor(label), torch.tensor(weights)), oracle)
+
+
+def test_group_sums_add_up_each_groups_values():
+    values, group = torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([2, 0, 2, 3])
+    sums, sizes = losses.group_sums(values, group, 5)
+    assert sums.tolist() == [2, 0, 5, 8, 0]
+    assert sizes.tolist() == [1, 0, 2, 1, 0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_exponentiated_weights_are_those_of_group_dro_algorithm_1(seed):
+    q, loss, eta = np.abs(drawn(seed, 5)), np.abs(drawn(seed + 1, 5)), 0.3
+    q[2] = 0
+    raised = [weight * math.exp(eta * value) for weight, value in zip(q, loss, strict=True)]
+    found = losses.exponentiated(torch.tensor(q), torch.tensor(loss), eta)
+    assert found.tolist() == pytest.approx([value / sum(raised) for value in raised], rel=1e-12)
+    assert found[2] == 0
+
+
+@pytest.mark.parametrize("match_means", [True, False])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_coral_is_the_mean_over_pairs_of_strata_of_equation_1(seed, match_means):
+    features, stratum = drawn(seed, 10, 3), np.array([0, 0, 0, 1, 1, 2, 4, 4, 4, 4])  # 2 is alone, 3 absent
+    covariances, means = {}, {}
+    for k in (0, 1, 4):
+        rows = features[stratum == k]
+        means[k] = rows.mean(axis=0)
+        covariances[k] = np.cov(rows, rowvar=False)
+    pairs = [(0, 1), (0, 4), (1, 4)]
+    oracle = 0.0
+    for i, j in pairs:
+        oracle += ((covariances[i] - covariances[j]) ** 2).sum() / 9
+        oracle += match_means * ((means[i] - means[j]) ** 2).sum() / 3
+    equal(losses.coral(torch.tensor(features), torch.tensor(stratum), 5, match_means), oracle / 3)
+
+
+@pytest.mark.parametrize("stratum", [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 2, 3]], ids=str)
+def test_coral_is_zero_where_no_two_strata_can_be_compared(stratum):
+    features = torch.tensor(drawn(0, 4, 3), requires_grad=True)
+    distance = losses.coral(features, torch.tensor(stratum), 4)
+    distance.backward()
+    assert distance.item() == 0
+    assert features.grad is not None
+    assert not features.grad.any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("q", [0.1, 0.7, 1.0])
+def test_generalised_cross_entropy_is_l_q(seed, q):
+    logits, label = drawn(seed, 6, 4), labels(seed, 6, 4)
+    oracle = sum((1 - softmax(row)[y] ** q) / q for row, y in zip(logits, label, strict=True)) / 6
+    equal(losses.generalised_cross_entropy(torch.tensor(logits), torch.tensor(label), q), oracle)
+
+
+def test_generalised_cross_entropy_has_a_gradient_where_the_label_seems_impossible():
+    logits = torch.tensor([[-200.0, 0.0]], requires_grad=True)
+    losses.generalised_cross_entropy(logits, torch.tensor([0]), 0.7).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_relative_difficulty_is_the_biased_networks_part_of_both_losses():
+    biased, debiased = torch.tensor([3.0, 0.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, 0.0, 0.0])
+    assert losses.relative_difficulty(biased, debiased).tolist() == [0.75, 0, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["weighted", "coral", "generalised_cross_entropy"])
+def test_the_gradient_of_every_general_loss_is_its_slope(name):
+    logits, emotion = torch.tensor(drawn(0, 5, 3), requires_grad=True), torch.tensor(labels(0, 5, 3))
+    arguments = {
+        "weighted": (logits, emotion, torch.tensor(drawn(1, 5))),
+        "coral": (logits, torch.tensor([0, 0, 1, 1, 1]), 2),
+        "generalised_cross_entropy": (logits, emotion, 0.7),
+    }[name]
+    assert torch.autograd.gradcheck(getattr(losses, name), arguments)

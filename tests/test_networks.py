@@ -643,3 +643,25 @@ def test_damaged_weights_are_refused_in_one_sentence(tmp_path, content):
 def test_a_backbone_without_a_feature_map_of_this_size_is_refused(name, size):
     with pytest.raises(InputError, match="gives no feature map"):
         create_backbone(name, size, pretrained=False)
+
+
+# ---------------------------------------------------------------------------------------- early stages
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"), [("small", (16, 8)), ("resnet18", (8, 4)), ("convnext_atto", (8, 4)), ("vgg11_bn", (8, 4))]
+)
+def test_early_stages_are_feature_maps_of_an_eighth_of_the_side_or_more(name, sides):
+    backbone = create_backbone(name, 32, pretrained=False)
+    seen = []
+    for stage in backbone.early_stages():
+        stage.register_forward_hook(lambda *given: seen.append(given[-1].shape))
+    with torch.no_grad():
+        backbone(torch.zeros(2, 3, 32, 32))
+    assert [tuple(shape[2:]) for shape in seen] == [(side, side) for side in sides]
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_a_backbone_without_early_stages_of_the_usual_form_says_so(name):
+    with pytest.raises(InputError, match="no feature maps at a quarter and an eighth"):
+        create_backbone(name, 224, pretrained=False).early_stages()

@@ -1,5 +1,6 @@
 """A run is whole, repeatable, and continues exactly where it was killed."""
 
+import copy
 import csv
 import os
 import random
@@ -18,7 +19,7 @@ import torch
 import yaml
 
 from emodo import runs
-from emodo.methods import ERM, IERN, Disentanglement, Resampling
+from emodo.methods import DANN, DFR, ERM, IERN, JTT, Disentanglement, GroupDRO, LfF, MixStyle, Resampling, Reweighting
 from emodo.records import InputError
 from emodo.splits import split_table1
 from emodo.training import train
@@ -35,6 +36,12 @@ def iern(faces, tmp_path_factory):
     from conftest import SMALL
 
     return train(faces, IERN(**IERN_SMALL), run=tmp_path_factory.mktemp("runs") / "iern", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def moved(faces, tmp_path_factory):
+    """The manifest with every (stratum x emotion) cell filled."""
+    return split_table1(faces, tmp_path_factory.mktemp("moved") / "moved.csv", fold=1, moved=0.5, overwrite=True)
 
 
 def test_a_run_holds_everything_that_comes_after_needs(iern, faces):
@@ -119,6 +126,42 @@ def test_resume_after_an_epoch_ends_bit_identical(iern, faces, small, tmp_path, 
     assert (tmp_path / "run" / runs.METRICS).read_bytes() == (iern / runs.METRICS).read_bytes()
 
 
+MEMORY = {  # methods that keep more than weights and optimizers, each stopped after the epoch that tells
+    "GroupDRO": (GroupDRO(eta=0.5), 1),
+    "DANN": (DANN(hidden=16), 1),
+    "LfF": (LfF(), 1),
+    "JTT, first network": (JTT(identification=1.0), 1),
+    "JTT, errors found": (JTT(identification=1.0), 3),
+    "DFR, backbone": (DFR(retraining=0.5), 1),
+    "DFR, last layer": (DFR(retraining=0.5), 3),
+}
+
+
+@pytest.mark.parametrize("case", MEMORY)
+def test_a_method_with_a_memory_resumes_bit_identically(case, moved, small, tmp_path, monkeypatch):
+    from emodo import engine
+
+    method, epochs = MEMORY[case]
+    settings = {**small, "epochs": 4, "manifest": moved}
+
+    class Stopped(Exception):
+        pass
+
+    def stop(self, epoch, means):
+        if epoch == epochs:
+            raise Stopped
+
+    whole = train(method=copy.deepcopy(method), run=tmp_path / "whole", **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine._EveryEpoch, "_say", stop)
+        with pytest.raises(Stopped):
+            train(method=copy.deepcopy(method), run=tmp_path / "run", **settings)
+    train(resume=tmp_path / "run")
+    assert weights(tmp_path / "run") == weights(whole)
+    assert (tmp_path / "run" / runs.METRICS).read_bytes() == (whole / runs.METRICS).read_bytes()
+    assert runs.load_method(whole).state_dict().keys() == runs.load_method(tmp_path / "run").state_dict().keys()
+
+
 def test_killed_at_random_moments_a_run_ends_bit_identical(iern, faces, small, tmp_path):
     run = tmp_path / "run"
     settings = [f"--{name}={value}" for name, value in small.items()]
@@ -161,9 +204,17 @@ def test_every_method_trains_by_the_same_loop(method, faces, small, tmp_path):
     assert (after["confounder"] is None) == (type(method) is ERM)
 
 
-def test_resampling_trains_where_every_cell_is_filled(faces, small, tmp_path):
-    manifest = split_table1(faces, tmp_path / "moved.csv", fold=1, moved=0.5, overwrite=True)
-    assert runs.scores(train(manifest, Resampling(), run=tmp_path / "run", **small))["n"] > 0
+@pytest.mark.parametrize("method", [Resampling(), Reweighting()], ids=["Resampling", "Reweighting"])
+def test_methods_of_equal_cells_train_where_every_cell_is_filled(method, moved, small, tmp_path):
+    assert runs.scores(train(moved, method, run=tmp_path / "run", **small))["n"] > 0
+
+
+def test_stages_may_have_losses_of_their_own(moved, small, tmp_path):
+    run = train(moved, DFR(retraining=0.5), run=tmp_path / "run", **small)
+    with (run / runs.METRICS).open() as file:
+        first, last = csv.DictReader(file)
+    assert (first["classifier"] != "", first["last_layer"], first["sparsity"]) == (True, "", "")
+    assert (last["classifier"], last["last_layer"] != "", last["sparsity"] != "") == ("", True, True)
 
 
 TWO_PROCESSES = """
@@ -253,7 +304,13 @@ CASES = {
         "no training image shows fear",
     ),
     "no test rows": (lambda frame: frame[frame["split"] == "train"], {}, "no row whose split is `test`"),
-    "empty cell": (lambda frame: frame, {"method": Resampling()}, "6 of 18 have no training image"),
+    "empty cell": (lambda frame: frame, {"method": Resampling()}, "Resampling gives .* 6 of 18 have no training image"),
+    "empty cell, DFR": (lambda frame: frame, {"method": DFR()}, "DFR gives .* 6 of 18 have no training image"),
+    "no early maps": (
+        lambda frame: frame,
+        {"method": MixStyle(), "backbone": "vit_tiny_patch16_224", "pretrained": False},
+        "no feature maps at a quarter",
+    ),
     "stratum column missing": (lambda frame: frame, {"method": IERN(), "stratum": "camera"}, "no column 'camera'"),
     "no stratum column": (drop("source"), {"method": IERN()}, "no column 'stratum'"),
     "one stratum": (lambda frame: frame.assign(source="a"), {"method": IERN()}, "one value in the training rows"),
