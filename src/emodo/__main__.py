@@ -26,6 +26,7 @@ VERBS = {
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
+    "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
 }
 
@@ -59,7 +60,7 @@ def _usage(verbs: dict[str, tuple[str, str, str]]) -> str:
 
 
 def _run(verb: str, words: list[str]) -> int:
-    from emodo.records import InputError
+    from emodo.records import InputError, Unfinished
 
     try:
         from jsonargparse import auto_cli, set_parsing_settings
@@ -73,6 +74,9 @@ def _run(verb: str, words: list[str]) -> int:
     except InputError as error:
         print(f"emodo {verb}: {error}", file=sys.stderr)
         return 2
+    except Unfinished as error:
+        print(f"emodo {verb}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as interrupt:
         print(": ".join([f"emodo {verb}", "interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return 130
@@ -123,7 +127,7 @@ def _is_flag(word: str) -> bool:
 
 def _gathered(values: list[str], kind: str) -> str:
     """The words after a flag as one value: a list, a mapping, or the word itself."""
-    if "dict[" in kind and not values[0].startswith("{"):
+    if "dict[" in kind and not values[0].startswith("{") and ("=" in values[0] or "list[" not in kind):
         return json.dumps({name: new for name, _, new in (value.partition("=") for value in values)})
     if "list[" in kind and not values[0].startswith("["):
         return json.dumps(values)

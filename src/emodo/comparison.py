@@ -1,0 +1,284 @@
+"""The table of a grid: how each method did over folds and seeds, against the baseline, with what certainty."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from emodo import metrics, statistics
+from emodo.records import InputError, Task
+from emodo.statistics import Cluster, Difference
+
+Tables = Mapping[int, Mapping[str, pd.DataFrame]]  # predictions by seed and fold
+
+
+def compare(
+    predictions: Mapping[str, Tables],
+    folds: Sequence[str],
+    emotions: Sequence[str],
+    baseline: str,
+    cluster: Cluster | None = None,
+    replicates: int = 10_000,
+) -> dict[str, Any]:
+    """Compare methods with the baseline, on the test images of all folds together.
+
+    predictions: {method: {seed: {fold: table}}}, in the order of the table. A seed counts where it has all folds.
+    Returns what table.json holds: {"methods": [a row each], ...}; accuracies are fractions, None where there is none.
+
+    Raises InputError where two runs of a fold were not tested on the same images, or `cluster` has no column.
+    """
+    whole = {
+        method: {seed: tables for seed, tables in seeds.items() if set(tables) >= set(folds)}
+        for method, seeds in predictions.items()
+    }
+    reference = next(
+        (tables for seeds in (whole.get(baseline, {}), *whole.values()) for tables in seeds.values()), None
+    )
+    table: dict[str, Any] = {
+        "baseline": baseline,
+        "folds": list(folds),
+        "emotions": list(emotions),
+        "level": statistics.LEVEL,
+        "replicates": replicates,
+    }
+    if reference is None:
+        return table | {"images": 0, "methods": [{"name": method, "seeds": []} for method in predictions]}
+    images = metrics.pool([reference[fold] for fold in folds])
+    chosen, number = statistics.clusters(images, cluster)
+    table |= {"images": len(images), "cluster": chosen, "clusters": int(number.max()) + 1}
+    pooled = {
+        method: {seed: _aligned(method, seed, tables, reference, folds) for seed, tables in seeds.items()}
+        for method, seeds in whole.items()
+    }
+    rows = [_row(method, pooled[method], folds, emotions) for method in predictions]
+    tested = [method for method in predictions if pooled[method]]
+    if baseline in tested and len(tested) > 1:
+        truth = images["emotion"].to_numpy(str)
+        right = [np.stack([each["predicted"].to_numpy(str) == truth for each in pooled[m].values()]) for m in tested]
+        group = np.array([list(emotions).index(emotion) for emotion in truth])
+        found = statistics.differences(right, tested.index(baseline), number, group, len(emotions), replicates)
+        _add(rows, dict(zip(tested, found, strict=True)), emotions)
+    return table | {"methods": rows}
+
+
+def _aligned(
+    method: str,
+    seed: int,
+    tables: Mapping[str, pd.DataFrame],
+    reference: Mapping[str, pd.DataFrame],
+    folds: Sequence[str],
+) -> pd.DataFrame:
+    """The folds of a seed under one another, in the strata of the reference; refused where the images differ."""
+    for fold in folds:
+        if not tables[fold][["path", "emotion"]].equals(reference[fold][["path", "emotion"]]):
+            raise InputError(f"{method}, {fold}, seed {seed}, was tested on other images: train this grid anew")
+    pooled = metrics.pool([tables[fold].loc[:, ["path", "emotion", "predicted"]].assign(fold=fold) for fold in folds])
+    return pooled.assign(stratum=metrics.pool([reference[fold] for fold in folds])["stratum"])
+
+
+def _row(
+    method: str, seeds: Mapping[int, pd.DataFrame], folds: Sequence[str], emotions: Sequence[str]
+) -> dict[str, Any]:
+    if not seeds:
+        return {"name": method, "seeds": []}
+    scores = [metrics.score(table, Task(tuple(emotions))) for table in seeds.values()]
+    return {
+        "name": method,
+        "seeds": list(seeds),
+        "accuracy": _mean([found["accuracy"] for found in scores]),
+        "macro_accuracy": _mean([found["macro_accuracy"] for found in scores]),
+        "worst_cell": _worst(scores),
+        "emotions": {
+            emotion: _mean([found["emotions"][emotion]["accuracy"] for found in scores])
+            for emotion in emotions
+            if scores[0]["emotions"][emotion]["n"]
+        },
+        "folds": {
+            fold: _mean([float((part["predicted"] == part["emotion"]).mean()) for part in parts])
+            for fold in folds
+            for parts in [[table.loc[table["fold"] == fold] for table in seeds.values()]]
+        },
+    }
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+    low, high = statistics.student(values) or (None, None)
+    return {"mean": float(np.mean(values)), "low": low, "high": high, "seeds": values}
+
+
+def _worst(scores: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The cell that is least accurate on average over seeds: each seed's own least one would be worse by luck."""
+    cells = [
+        {
+            "emotion": emotion,
+            "stratum": stratum,
+            "n": found["n"],
+            "accuracy": float(np.mean([each["cells"][emotion][stratum]["accuracy"] for each in scores])),
+        }
+        for emotion, strata in scores[0]["cells"].items()
+        for stratum, found in strata.items()
+        if found["n"]
+    ]
+    return min(cells, key=lambda cell: (cell["accuracy"], cell["emotion"], cell["stratum"]), default=None)
+
+
+def _add(rows: list[dict[str, Any]], found: Mapping[str, list[Difference | None]], emotions: Sequence[str]) -> None:
+    """Put the differences into the rows, p corrected over all of them."""
+    overall = {method: parts[0] for method, parts in found.items() if parts[0]}
+    corrected = dict(zip(overall, statistics.holm([each.p for each in overall.values()]), strict=True))
+    for row in rows:
+        whole = overall.get(row["name"])
+        if whole is None:
+            continue
+        of_emotion = {
+            emotion: each for emotion, each in zip(emotions, found[row["name"]][1:], strict=True) if each is not None
+        }
+        row["difference"] = asdict(whole) | {"p_holm": corrected[row["name"]]}
+        row["emotion_differences"] = {emotion: asdict(each) for emotion, each in of_emotion.items()}
+        row["worse"] = [emotion for emotion, each in of_emotion.items() if each.high < 0]
+        row["better"] = [emotion for emotion, each in of_emotion.items() if each.low > 0]
+
+
+# ------------------------------------------------------------------------------------------ shown
+
+
+def headings(table: Mapping[str, Any]) -> list[str]:
+    """The columns of the table as people read it."""
+    baseline = table["baseline"]
+    return [
+        "method",
+        "seeds",
+        "accuracy",
+        "macro",
+        "worst cell",
+        f"against {baseline}",
+        "p (Holm)",
+        "emotions worse",
+        "s a run",
+    ]
+
+
+def lines(table: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table as people read it, accuracies in %, differences in points."""
+    return [_line(row, row["name"] == table["baseline"]) for row in table["methods"]]
+
+
+def _line(row: Mapping[str, Any], is_baseline: bool) -> list[str]:
+    seconds = row.get("seconds")
+    took = "" if seconds is None else f"{seconds:.0f}"
+    if not row["seeds"]:
+        return [row["name"], "0", row.get("note", "not finished"), "", "", "", "", "", took]
+    worst = row["worst_cell"]
+    line = [
+        row["name"],
+        str(len(row["seeds"])),
+        _with_interval(row["accuracy"]["mean"], row["accuracy"]),
+        f"{100 * row['macro_accuracy']['mean']:.1f}",
+        f"{100 * worst['accuracy']:.1f} {worst['emotion']} x {worst['stratum']}" if worst else "",
+    ]
+    found = row.get("difference")
+    if found is None:
+        return [*line, "baseline" if is_baseline else "", "", "", took]
+    return [
+        *line,
+        _with_interval(found["estimate"], found, "+"),
+        "<0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}",
+        f"{len(row['worse'])}: {', '.join(row['worse'])}" if row["worse"] else "0",
+        took,
+    ]
+
+
+def _with_interval(value: float, interval: Mapping[str, Any], sign: str = "") -> str:
+    text = f"{100 * value:{sign}.1f}"
+    if interval["low"] is None:
+        return text
+    return f"{text} [{100 * interval['low']:{sign}.1f}, {100 * interval['high']:{sign}.1f}]"
+
+
+def emotion_lines(table: Mapping[str, Any]) -> list[list[str]]:
+    """A row a method: its accuracy on each emotion in %, with - or + where it differs from the baseline."""
+    found: list[list[str]] = []
+    for row in table["methods"]:
+        if row["seeds"]:
+            marks = dict.fromkeys(row.get("worse", ()), " -") | dict.fromkeys(row.get("better", ()), " +")
+            shown = {
+                emotion: f"{100 * each['mean']:.1f}{marks.get(emotion, '')}"
+                for emotion, each in row["emotions"].items()
+            }
+            found.append([row["name"], *(shown.get(emotion, "not tested") for emotion in table["emotions"])])
+    return found
+
+
+def notes(table: Mapping[str, Any]) -> list[str]:
+    """What has to be known to read the table, a sentence each."""
+    told = [
+        f"{table['images']} test images of {len(table['folds'])} fold(s), pooled. Accuracy: mean and 95 % interval "
+        "over seeds (Student's t)."
+    ]
+    if "cluster" in table:
+        told.append(
+            f"Against {table['baseline']}: paired over the same images, in points; 95 % interval over seeds and over "
+            f"the {table['clusters']} {table['cluster']}s of the images (bootstrap, {table['replicates']} draws); p "
+            "corrected by Holm over all methods."
+        )
+        told.append(
+            f"An emotion is worse (-) or better (+) where the interval of its own difference to {table['baseline']} "
+            "leaves out zero; these are not corrected."
+        )
+    search = table.get("search")
+    if search:
+        told.append(search["note"])
+        told += [
+            f"{method}: learning rates times {', '.join(f'{factor:g} ({fold})' for fold, factor in chosen.items())}."
+            for method, chosen in search["chosen"].items()
+        ]
+    else:
+        told.append("No setting was searched for: each method ran once a cell, with the settings given.")
+    seeds: dict[tuple[str, str, str, str], list[str]] = {}
+    for failure in table.get("failures", ()):
+        what = "not possible" if failure["status"] == "refused" else "failed"
+        seeds.setdefault((failure["method"], failure["fold"], what, failure["reason"]), []).append(str(failure["seed"]))
+    told += [
+        f"{method}, {fold}, seed {', '.join(found)}: {what}: {reason}"
+        for (method, fold, what, reason), found in seeds.items()
+    ]
+    return told
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """The table as a Markdown page."""
+
+    def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+        cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (head, *body)]
+        written = [f"| {' | '.join(row)} |" for row in cells]
+        return [written[0], "|---" * len(head) + "|", *written[1:], ""]
+
+    page = rows(headings(table), lines(table))
+    page += rows(["accuracy on", *table["emotions"]], emotion_lines(table))
+    return "\n".join([*page, *(f"- {note.replace(chr(10), ' ')}" for note in notes(table))]) + "\n"
+
+
+def comma_separated(table: Mapping[str, Any]) -> str:
+    """The table as CSV, all numbers as fractions, a row a method."""
+    written = io.StringIO()
+    head = ["method", "seeds", "accuracy", "low", "high", "macro_accuracy", "worst_cell", "worst_cell_accuracy"]
+    head += ["difference", "difference_low", "difference_high", "p", "p_holm", "worse", "seconds"]
+    head += [f"accuracy:{emotion}" for emotion in table["emotions"]]
+    rows = csv.writer(written, lineterminator="\n")
+    rows.writerow(head)
+    for row in table["methods"]:
+        accuracy, worst, found = row.get("accuracy", {}), row.get("worst_cell") or {}, row.get("difference", {})
+        line = [row["name"], len(row["seeds"]), accuracy.get("mean"), accuracy.get("low"), accuracy.get("high")]
+        line += [row.get("macro_accuracy", {}).get("mean")]
+        line += [f"{worst['emotion']} x {worst['stratum']}" if worst else None, worst.get("accuracy")]
+        line += [found.get(name) for name in ("estimate", "low", "high", "p", "p_holm")]
+        line += [" ".join(row["worse"]) if "worse" in row else None, row.get("seconds")]
+        line += [row.get("emotions", {}).get(emotion, {}).get("mean") for emotion in table["emotions"]]
+        rows.writerow(line)
+    return written.getvalue()
