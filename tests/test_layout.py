@@ -14,13 +14,14 @@ ORDER = [
     ["__init__"],
     ["records"],
     ["files"],
-    ["manifest", "confounders", "transforms", "sampling", "metrics", "losses", "networks", "styles"],
+    ["manifest", "confounders", "clusters", "transforms", "sampling", "metrics", "losses", "networks", "styles"],
     ["methods", "adapters", "splits", "synthetic"],
     ["data", "runs"],
     ["inference"],
-    ["engine", "figures"],
-    ["training", "evaluation", "reporting"],
-    ["demo"],
+    ["engine", "figures", "parallel", "statistics"],
+    ["training", "evaluation", "reporting", "strata", "comparison"],
+    ["cells"],
+    ["demo", "benchmark"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}

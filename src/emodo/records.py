@@ -20,6 +20,10 @@ class InputError(ValueError):
     """
 
 
+class Unfinished(RuntimeError):
+    """A part of what was asked for could not be done; the rest is. The command line prints it and exits with 1."""
+
+
 @dataclass(frozen=True)
 class Confounder:
     """The confounder D: the manifest column that holds it, its strata d_1 .. d_K and their prior P(d).
