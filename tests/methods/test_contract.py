@@ -11,6 +11,8 @@ from torch import nn
 
 from emodo import methods, runs
 from emodo.methods import (
+    CCIM,
+    CLEF,
     CORAL,
     DACL,
     DANN,
@@ -19,16 +21,20 @@ from emodo.methods import (
     IERN,
     JTT,
     NWGM,
+    CAERNet,
     Curriculum,
     Disentanglement,
+    EMOTNet,
     GroupDRO,
     LfF,
+    LogitAdjustment,
     Method,
     MixStyle,
     Prediction,
     Resampling,
     Reweighting,
     StyleAugmentation,
+    StyleIntervention,
 )
 from emodo.networks import Backbone, small_body
 from emodo.records import Batch, Confounder, InputError, Task, Training
@@ -41,11 +47,13 @@ SIZE = 32
 SMALL = {
     "ERM": lambda: ERM(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
     "Resampling": lambda: Resampling(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "LogitAdjustment": lambda: LogitAdjustment(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "StyleIntervention": lambda: StyleIntervention(amplitude=0.8, probability=0.4, lr=3e-3, backbone_lr=2e-3),
     "Disentanglement": lambda: Disentanglement(
         channels=16, lambda_feature=0.9, lr=3e-3, backbone_lr=2e-3, pair_weight=1.0, head_bias=True, init="default"
     ),
     "IERN": lambda: IERN(
-        channels=16, lambda_center=1e-3, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), block="table5", init="default"
+        channels=16, lambda_center=1e-3, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), block="table5", init="default", adjust=True
     ),
     "NWGM": lambda: NWGM(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), width=12, prior="data", interval=2),
     "DACL": lambda: DACL(lr=0.05, backbone_lr=0.04, momentum=0.8, lambda_center=0.02, widths=(32, 16, 8)),
@@ -58,6 +66,10 @@ SMALL = {
         ),
         shares=(1.0, 1.0, 2.0),
     ),
+    "CAERNet": lambda: CAERNet(width=24, dropout=0.1, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "EMOTNet": lambda: EMOTNet(width=24, dropout=0.1, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
+    "CCIM": lambda: CCIM(host="caernet", width=24, dropout=0.1, d_m=16, d_n=8, attention="additive", lr=3e-3),
+    "CLEF": lambda: CLEF(host="caernet", width=24, dropout=0.1, lr=3e-3, backbone_lr=2e-3),
     "Reweighting": lambda: Reweighting(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9)),
     "GroupDRO": lambda: GroupDRO(eta=0.1, lr=3e-3, backbone_lr=2e-3),
     "DFR": lambda: DFR(retraining=0.5, c=2.0, last_lr=0.1, lr=3e-3, backbone_lr=2e-3),
@@ -314,6 +326,9 @@ def test_it_builds_without_strata_or_says_that_it_needs_them(name):
     for task in (Task(TASK.emotions), Task(TASK.emotions, Confounder("source", ("a",), (1.0,)))):
         if method.needs_strata:
             with pytest.raises(InputError, match=f"{name} needs a confounder of two strata"):
+                method.build(task, backbone)
+        elif method.needs_dictionary:
+            with pytest.raises(InputError, match=f"{name} needs a dictionary .* `emodo strata"):
                 method.build(task, backbone)
         else:
             method.build(task, backbone)
