@@ -29,6 +29,7 @@ def train(
     *,
     run: str | Path | None = None,
     stratum: str | None = None,
+    confounder: str | Path | None = None,
     emotions: list[str] | None = None,
     backbone: str = "resnet50",
     pretrained: bool | str | Path | None = None,
@@ -57,9 +58,11 @@ def train(
 
     Args:
         manifest: Manifest with a column `split` (see `emodo split`).
-        method: ERM (default), Resampling, Disentanglement or IERN; its own settings follow as --method.NAME.
+        method: ERM (default), IERN or another of `emodo.methods`; its own settings follow as --method.NAME.
         run: Folder to write, by default runs/METHOD-MANIFEST-SEED.
         stratum: Column that holds the confounder's stratum; by default `stratum`, or else `source`.
+        confounder: Confounder file with a dictionary of contexts, for methods as CCIM (`emodo strata --by dictionary`
+            makes one); it names its own column, which only methods that need strata look for.
         emotions: Emotions in the order of the logits; by default all of the manifest, sorted.
         backbone: Any timm model, or `small`, a net for CPUs.
         pretrained: true downloads timm's weights, false starts at random, a path reads a state dict. By default
@@ -100,6 +103,7 @@ def train(
         "manifest": str(manifest.resolve()),
         "method": {"class_path": f"emodo.methods.{type(method).__name__}", "init_args": method.hyperparameters()},
         "stratum": stratum,
+        "confounder": None if confounder is None else str(Path(confounder).resolve()),
         "emotions": emotions,
         "backbone": backbone,
         "pretrained": str(Path(pretrained).resolve()) if isinstance(pretrained, str | Path) else pretrained,
@@ -140,6 +144,10 @@ def _check_settings(config: dict[str, Any]) -> None:
             f"--warmup {config['warmup']} and --constant {config['constant']} do not fit into "
             f"--epochs {config['epochs']}"
         )
+    if config["stratum"] is not None and config["confounder"] is not None:
+        raise InputError(
+            f"--stratum {config['stratum']} and --confounder {config['confounder']} each name a confounder: give one"
+        )
     if config["clip"] is not None and config["clip"] <= 0:
         raise InputError(f"--clip is {config['clip']}: it must be more than 0")
 
@@ -154,7 +162,7 @@ def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> 
         runs.ensure_absent(run, overwrite)
     manifest = Path(config["manifest"])
     frame, task, method, cells = _prepare(config)
-    provenance = _provenance(manifest)
+    provenance = _provenance(manifest, config.get("confounder"))
     if resume:
         _check_unchanged(run, task, provenance)
     elif first:
@@ -168,6 +176,7 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     """Load and check everything that can be wrong before anything is written."""
     import torch
 
+    from emodo import confounders
     from emodo import manifest as manifests
     from emodo.data import check_boxes, check_images, define_task, training_cells
     from emodo.inference import check_accelerator
@@ -176,7 +185,8 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     path = Path(config["manifest"])
     method = runs.create_method(config)
     frame = manifests.load(path, tuple(config["emotions"]) if config["emotions"] else None)
-    task = define_task(frame, path, config["stratum"], config["emotions"], method.needs_strata)
+    confounder = confounders.load(Path(config["confounder"])) if config.get("confounder") else None
+    task = define_task(frame, path, config["stratum"], config["emotions"], method.needs_strata, confounder)
     split = frame.loc[:, "split"]
     train = frame.loc[split == "train"]
     if "test" not in set(split):
@@ -274,20 +284,28 @@ def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, 
     write_text(run / runs.SCORES, json.dumps(metrics.score(table, task), indent=2) + "\n")
 
 
-def _provenance(manifest: Path) -> dict[str, str]:
+def _provenance(manifest: Path, confounder: str | None) -> dict[str, str]:
     import torch
 
-    return {
+    found = {
         "emodo": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
     }
+    if confounder is not None:
+        found["confounder_sha256"] = hashlib.sha256(Path(confounder).read_bytes()).hexdigest()
+    return found
 
 
 def _check_unchanged(run: Path, task: Task, provenance: dict[str, str]) -> None:
     """Refuse to continue on other data: the result would be neither the old run's nor a new one's."""
     begun = runs.provenance(run)
+    if begun.get("confounder_sha256") != provenance.get("confounder_sha256"):
+        raise InputError(
+            f"the confounder file of {run} has changed since this run began, so it cannot be resumed: restore it, "
+            "or train anew"
+        )
     if task != runs.task(run) or begun.get("manifest_sha256") != provenance["manifest_sha256"]:
         raise InputError(
             f"the manifest of {run} has changed since this run began, so it cannot be resumed: restore it, "
