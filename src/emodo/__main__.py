@@ -23,6 +23,7 @@ VERBS = {
     "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
     "split random": ("emodo.splits", "split_random", "at random, by sequence"),
     "split subject": ("emodo.splits", "split_subject", "no subject on both sides"),
+    "strata": ("emodo.strata", "strata", "strata for confounders that nobody named, or a dictionary of contexts"),
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
