@@ -300,7 +300,7 @@ def test_views_are_augmented_alike_and_stacked_in_the_batch(tmp_path):
 
 def test_rows_without_a_box_are_named(tmp_path):
     frame = table([tmp_path / "a.png"] * 3, emotion="joy")
-    with pytest.raises(InputError, match="has no boxes: CCIM crops to the person"):
+    with pytest.raises(InputError, match="has no boxes: CCIM crops to the person or masks it"):
         check_boxes(frame, tmp_path / "m.csv", "CCIM")
     for side in ("x1", "y1", "x2", "y2"):
         frame[side] = [1.0, np.nan, 1.0]
@@ -360,6 +360,33 @@ def test_a_method_without_strata_needs_no_confounder_and_takes_what_is_there():
     assert define_task(rows(source=[None] * 4 + ["lab"] * 2), NAME, None, None, False) == Task(("anger", "fear", "joy"))
     gaps = rows(source=[None, "b", "a", "b", None, "a"])
     assert define_task(gaps, NAME, None, None, False).strata == ("a", "b")
+
+
+SCENES = Confounder("scene", ("beach", "street"), (0.7, 0.3), torch.ones(2, 3))
+
+
+def test_a_given_confounder_brings_its_strata_and_its_prior():
+    for frame in (rows(), rows(scene=["beach", None, "street", "beach", "beach", "sea"])):
+        task = define_task(frame, NAME, None, None, False, SCENES)
+        assert task.confounder is SCENES
+    assert labels(frame, task)[1].tolist() == [0, -1, 1, 0, 0, -1]
+    assert labels(rows(), task)[1].tolist() == [-1] * 6
+    whole = rows(scene=["beach", "street", "street", "beach", "beach", "sea"])
+    assert define_task(whole, NAME, None, None, True, SCENES).confounder is SCENES
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (rows(), "no column 'scene' to hold the confounder.*: train on the manifest written with the file"),
+        (rows(scene=["beach", "sea", *["street"] * 4]), "the strata sea in training rows, which the confounder file"),
+        (rows(scene=["beach", None, *["street"] * 4]), "row 2: no value in column 'scene'"),
+    ],
+    ids=["no column", "unknown stratum", "gap"],
+)
+def test_strata_that_a_method_needs_must_be_the_given_ones(frame, message):
+    with pytest.raises(InputError, match=message):
+        define_task(frame, NAME, None, None, True, SCENES)
 
 
 REFUSED = {

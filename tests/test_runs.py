@@ -8,6 +8,7 @@ import yaml
 from safetensors.torch import save_model
 
 from emodo import runs
+from emodo.confounders import save
 from emodo.methods import ERM, IERN
 from emodo.networks import create_backbone
 from emodo.records import Batch, Confounder, InputError, Task
@@ -47,10 +48,23 @@ def test_a_task_is_read_as_it_was_written(tmp_path, task):
     assert isinstance(found.emotions, tuple)
 
 
-def test_prototypes_are_not_written_to_the_task(tmp_path):
-    task = Task(("joy",), Confounder("scene", ("in", "out"), (0.5, 0.5), torch.ones(2, 3)))
-    runs.create(tmp_path / "run", configuration(), task, PROVENANCE)
-    assert set(json.loads((tmp_path / "run" / runs.TASK).read_text())["confounder"]) == {"column", "strata", "prior"}
+def test_prototypes_have_a_file_of_their_own(tmp_path):
+    scenes = Confounder("scene", ("in", "out"), (0.5, 0.5), torch.ones(2, 3), "two scenes")
+    run = tmp_path / "run"
+    runs.create(run, configuration(), Task(("joy",), scenes), PROVENANCE)
+    written = json.loads((run / runs.TASK).read_text())["confounder"]
+    assert written == {"column": "scene", "strata": ["in", "out"], "prior": [0.5, 0.5], "dictionary": runs.CONFOUNDER}
+    found = runs.task(run).confounder
+    assert found == scenes
+    assert torch.equal(found.prototypes, torch.ones(2, 3))
+    assert found.how == "two scenes"
+
+    (run / runs.CONFOUNDER).unlink()
+    with pytest.raises(InputError, match=r"there is no confounder file .*run/confounder\.safetensors"):
+        runs.task(run)
+    save(Confounder("scene", ("in", "up"), (0.5, 0.5), torch.ones(2, 3)), run / runs.CONFOUNDER)
+    with pytest.raises(InputError, match=r"confounder\.safetensors is not this run's"):
+        runs.task(run)
 
 
 def test_a_run_is_not_replaced_unless_asked(run):

@@ -128,15 +128,21 @@ def confounder_column(frame: pd.DataFrame, column: str | None) -> str | None:
 
 
 def define_task(
-    frame: pd.DataFrame, name: Path, column: str | None, emotions: list[str] | None, needs_strata: bool
+    frame: pd.DataFrame,
+    name: Path,
+    column: str | None,
+    emotions: list[str] | None,
+    needs_strata: bool,
+    confounder: Confounder | None = None,
 ) -> Task:
     """Derive emotions and strata from a manifest's training rows.
 
     frame: a manifest with `split`. name: what the messages call it. column: see `confounder_column`. emotions:
-    order of the logits, alphabetical where None. needs_strata: whether the method intervenes on the confounder.
+    order of the logits, alphabetical where None. needs_strata: whether training rows need a stratum. confounder: one
+    that is given with its strata, which then are the task's; its column may be missing unless `needs_strata`.
 
     Raises InputError where the split is missing, an emotion has no training image, or (with `needs_strata`) the
-    stratum column is missing, has gaps, or has one value.
+    stratum column is missing, has gaps or strata that are not the given ones, or has one value.
     """
     if "split" not in frame:
         raise InputError(f"{name} has no column `split`: make one with `emodo split`")
@@ -157,18 +163,27 @@ def define_task(
             f"{name}, row {stray.index[0] + 1}: the emotion {stray.iloc[0]!r} is none of "
             f"{', '.join(order)}: add it to --emotions or remove its rows"
         )
-    column = confounder_column(frame, column)
+    column = confounder.column if confounder else confounder_column(frame, column)
     if column in ("path", "file", "emotion", "split"):
         raise InputError(f"the column {column!r} cannot be the confounder: name another with --stratum")
+    if confounder and not needs_strata:
+        return Task(order, confounder)
     if column is None or column not in frame:
         if column is not None or needs_strata:
+            hint = "train on the manifest written with the file" if confounder else "name one with --stratum"
             raise InputError(
                 f"{name} has no column {column or 'stratum'!r} to hold the confounder; it has "
-                f"{', '.join(c for c in frame.columns if c != 'file')}: name one with --stratum"
+                f"{', '.join(c for c in frame.columns if c != 'file')}: {hint}"
             )
         return Task(order)
     values = train.loc[:, column]
     strata: tuple[str, ...] = tuple(sorted(values.dropna().astype(str).unique()))
+    strange = sorted(set(strata) - set(confounder.strata)) if confounder else []
+    if strange:
+        raise InputError(
+            f"{name}: column {column!r} has the strata {', '.join(strange[:3])} in training rows, which the confounder "
+            "file does not know: make the file from this manifest, or leave --confounder out"
+        )
     if needs_strata:
         gaps = train.index[values.isna()]
         if len(gaps):
@@ -183,7 +198,7 @@ def define_task(
             )
     if not strata:
         return Task(order)
-    return Task(order, Confounder(column, strata, (1 / len(strata),) * len(strata)))
+    return Task(order, confounder or Confounder(column, strata, (1 / len(strata),) * len(strata)))
 
 
 def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +241,7 @@ GRAY = 128  # a masked person: the middle of the range, zero once normalised
 
 def check_boxes(frame: pd.DataFrame, name: Path, method: str) -> None:
     """Raise InputError unless every row has a box, for a method that masks the person or crops to it."""
-    need = f"{method} crops to the person and masks it, and needs a box (x1, y1, x2, y2) in every row"
+    need = f"{method} crops to the person or masks it, and needs a box (x1, y1, x2, y2) in every row"
     if "x1" not in frame:
         raise InputError(f"{name} has no boxes: {need}")
     without = frame.index[frame[["x1", "y1", "x2", "y2"]].isna().any(axis=1)]

@@ -2,8 +2,9 @@
 
 config.yaml          the arguments of `emodo train`, repeatable with --config
 task.json            emotions in logit order, the confounder's column, strata and prior
+confounder.safetensors  the confounder's dictionary, where it has one (see `emodo.confounders`)
 checkpoints/last.ckpt   state after the last whole epoch, for --resume
-provenance.json      versions, and the sha256 of the manifest
+provenance.json      versions, and the sha256 of the manifest and of the confounder file
 metrics.csv          losses by name, one row an epoch; tensorboard/ holds the same
 weights.safetensors  the trained method
 predictions.parquet  one row a test image (see `emodo.metrics`)
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from emodo import confounders
 from emodo.files import new_folder, write_text
 from emodo.records import Confounder, InputError, Task
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 CONFIG, TASK, PROVENANCE, WEIGHTS = "config.yaml", "task.json", "provenance.json", "weights.safetensors"
 PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.csv"
-CHECKPOINT = "checkpoints/last.ckpt"
+CHECKPOINT, CONFOUNDER = "checkpoints/last.ckpt", "confounder.safetensors"
 
 
 def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, str], overwrite: bool = False) -> None:
@@ -45,6 +47,8 @@ def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, 
     with new_folder(run) as folder:
         write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
         write_text(folder / TASK, json.dumps(_plain(task), indent=2) + "\n")
+        if task.confounder and task.confounder.prototypes is not None:
+            confounders.save(task.confounder, folder / CONFOUNDER)
         write_text(folder / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
 
 
@@ -81,9 +85,15 @@ def task(run: Path) -> Task:
     try:
         found = plain["confounder"]
         confounder = found and Confounder(found["column"], tuple(found["strata"]), tuple(found["prior"]))
-        return Task(tuple(plain["emotions"]), confounder)
+        emotions, dictionary = tuple(plain["emotions"]), found and found.get("dictionary")
     except (KeyError, TypeError) as error:
         raise InputError(f"{run / TASK} is damaged: it lacks {error}") from error
+    if dictionary:
+        stored = confounders.load(run / CONFOUNDER)
+        if stored != confounder:
+            raise InputError(f"{run / CONFOUNDER} is not this run's: it has other strata than {run / TASK}")
+        confounder = stored
+    return Task(emotions, confounder)
 
 
 def provenance(run: Path) -> dict[str, str]:
@@ -165,6 +175,7 @@ def _json(run: Path, name: str) -> dict[str, Any]:
 def _plain(task: Task) -> dict[str, Any]:
     plain = asdict(task)
     if plain["confounder"]:
-        for name in ("prototypes", "how"):  # they stand in the confounder file
-            plain["confounder"].pop(name)
+        del plain["confounder"]["how"]
+        if plain["confounder"].pop("prototypes") is not None:
+            plain["confounder"]["dictionary"] = CONFOUNDER
     return plain

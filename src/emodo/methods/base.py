@@ -95,7 +95,7 @@ class Method(nn.Module, ABC):
         if self.needs_dictionary and (task.confounder is None or task.confounder.prototypes is None):
             raise InputError(
                 f"{type(self).__name__} needs a dictionary of the confounder's prototypes: make one with `emodo strata "
-                "MANIFEST OUT --by dictionary`, and pass it with --confounder OUT"
+                "MANIFEST OUT --by dictionary`, and pass it with --confounder OUT.safetensors"
             )
 
 
