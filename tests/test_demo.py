@@ -53,8 +53,8 @@ def test_it_trains_compares_and_reports_and_a_second_call_only_prints_again(tmp_
     differences = []
     for name, found in zip(names[1:], scores[1:], strict=True):
         points = 100 * (found["accuracy"] - scores[0]["accuracy"])
-        difference = f"{abs(points):.1f} points {'above' if points > 0 else 'below'} ERM" if points else "as good as ERM"
-        differences.append(f"{name} is {difference}")
+        side = "above" if points > 0 else "below"
+        differences.append(f"{name} is {abs(points):.1f} points {side} ERM" if points else f"{name} is as good as ERM")
     assert f"On the 36 test images of this fold, {' and '.join(differences)}." in text
     assert "One fold and one seed prove little" in text
 

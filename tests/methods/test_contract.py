@@ -53,7 +53,14 @@ SMALL = {
         channels=16, lambda_feature=0.9, lr=3e-3, backbone_lr=2e-3, pair_weight=1.0, head_bias=True, init="default"
     ),
     "IERN": lambda: IERN(
-        channels=16, lambda_center=1e-3, lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), block="table5", init="default", adjust=True
+        channels=16,
+        lambda_center=1e-3,
+        lr=3e-3,
+        backbone_lr=2e-3,
+        betas=(0.6, 0.9),
+        block="table5",
+        init="default",
+        adjust=True,
     ),
     "NWGM": lambda: NWGM(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), width=12, prior="data", interval=2),
     "DACL": lambda: DACL(lr=0.05, backbone_lr=0.04, momentum=0.8, lambda_center=0.02, widths=(32, 16, 8)),
