@@ -99,7 +99,7 @@ def generate(
     size: int = 96,
     seed: int = 0,
     emotions: Literal["valence", "basic"] = "valence",
-    strength: float = 0.9,
+    strength: float = 0.92,
     test: Literal["independent", "reversed", "same"] = "independent",
     people: float = 0.9,
     cue: float = 0.3,
