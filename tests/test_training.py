@@ -19,7 +19,22 @@ import torch
 import yaml
 
 from emodo import runs
-from emodo.methods import DANN, DFR, ERM, IERN, JTT, Disentanglement, GroupDRO, LfF, MixStyle, Resampling, Reweighting
+from emodo.methods import (
+    DACL,
+    DANN,
+    DFR,
+    ERM,
+    IERN,
+    JTT,
+    NWGM,
+    Curriculum,
+    Disentanglement,
+    GroupDRO,
+    LfF,
+    MixStyle,
+    Resampling,
+    Reweighting,
+)
 from emodo.records import InputError
 from emodo.splits import split_table1
 from emodo.training import train
@@ -134,6 +149,9 @@ MEMORY = {  # methods that keep more than weights and optimizers, each stopped a
     "JTT, errors found": (JTT(identification=1.0), 3),
     "DFR, backbone": (DFR(retraining=0.5), 1),
     "DFR, last layer": (DFR(retraining=0.5), 3),
+    "NWGM, between two dictionaries": (NWGM(interval=2, prior="data"), 3),
+    "DACL": (DACL(), 2),
+    "Curriculum, second stage": (Curriculum(), 3),
 }
 
 
