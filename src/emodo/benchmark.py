@@ -438,6 +438,7 @@ def _write(out: Path, table: dict[str, Any]) -> None:
     write_text(out / "table.json", json.dumps(table, indent=2) + "\n")
     write_text(out / "table.csv", comparison.comma_separated(table))
     write_text(out / "table.md", comparison.markdown(table))
+    write_text(out / "benchmark.svg", comparison.figure(table))
 
 
 def _print(table: dict[str, Any], as_json: bool) -> None:

@@ -6,15 +6,21 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from emodo import metrics, statistics
+from emodo.figures import RULE, svg_file
 from emodo.records import InputError, Task
 from emodo.statistics import Cluster, Difference
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE = "#0a0b00"  # stands for the first run's colour, see `figures`
 Tables = Mapping[int, Mapping[str, pd.DataFrame]]  # predictions by seed and fold
 
 
@@ -282,3 +288,42 @@ def comma_separated(table: Mapping[str, Any]) -> str:
         line += [row.get("emotions", {}).get(emotion, {}).get("mean") for emotion in table["emotions"]]
         rows.writerow(line)
     return written.getvalue()
+
+
+def figure(table: Mapping[str, Any]) -> str:
+    """The table as a figure, SVG: accuracy with its interval and every seed, and the difference to the baseline."""
+    rows = [row for row in table["methods"] if row["seeds"]]
+    differing = any("difference" in row for row in rows)
+
+    def draw(figure: Figure) -> None:
+        left, *right = figure.subplots(
+            1, 2 if differing else 1, sharey=True, squeeze=False, gridspec_kw={"wspace": 0.1}
+        )[0]
+        for at, row in enumerate(rows):
+            found = row["accuracy"]
+            left.plot(
+                [100 * each for each in found["seeds"]], [at] * len(found["seeds"]), "o", color=BLUE, alpha=0.3, ms=4
+            )
+            _interval(left, at, found["mean"], found, BLUE)
+            if "difference" in row:
+                found = row["difference"]
+                # filled where Holm's p says that it is no chance
+                _interval(right[0], at, found["estimate"], found, BLUE if found["p_holm"] < 0.05 else "white")
+        left.set(xlabel="accuracy in %", ylim=(len(rows) - 0.5, -0.5))
+        left.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        for axes in right:
+            axes.axvline(0, color=RULE, linewidth=0.8)
+            axes.set(xlabel=f"points above {table['baseline']}")
+        for axes in (left, *right):
+            axes.tick_params(axis="y", length=0)
+            axes.grid(axis="x", color=RULE, alpha=0.3, linewidth=0.5)
+            axes.spines["left"].set_visible(False)
+
+    title = "; ".join(f"{row['name']} {_with_interval(row['accuracy']['mean'], row['accuracy'])}" for row in rows)
+    return svg_file(f"Accuracy in %: {title}", (520 if differing else 260, 22 * len(rows) + 10), draw)
+
+
+def _interval(axes: Axes, at: int, value: float, interval: Mapping[str, Any], filled: str) -> None:
+    if interval["low"] is not None:
+        axes.plot([100 * interval["low"], 100 * interval["high"]], [at, at], color=BLUE, linewidth=1.5)
+    axes.plot([100 * value], [at], "o", color=BLUE, markerfacecolor=filled, markersize=6)

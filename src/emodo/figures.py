@@ -31,6 +31,13 @@ INK, SHADE, RULE = "#010203", "#040506", "#070809"
 VARIABLES = {INK: "var(--ink)", SHADE: "var(--shade)", RULE: "var(--rule)"} | {
     f"#0a0b0{slot}": f"var(--run-{slot})" for slot in range(RUN_COLOURS)
 }
+# The same in a file of its own: the page's light theme.
+COLOURS = {INK: "#17181c", SHADE: "#8fbdea", RULE: "#8a8d94"} | {
+    f"#0a0b0{slot}": colour
+    for slot, colour in enumerate(
+        ["#0b62b4", "#b3541e", "#1d7a4c", "#8a3fa0", "#756500", "#b0205a", "#2f7280", "#5a5a5a"]
+    )
+}
 NOT_XML = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 STAND_IN = re.compile("|".join(VARIABLES))
 STYLE: dict[Any, Any] = {
@@ -286,8 +293,24 @@ def _ends(values: np.ndarray) -> str:
     return f"{values[0]:.3g} to {values[-1]:.3g}"
 
 
+def svg_file(title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Draw into axes of `size` for a file of its own, on white."""
+    text = _saved("figure", size, draw, transparent=False, metadata={"Title": _labels([title])[0]})
+    return STAND_IN.sub(lambda found: COLOURS[found[0]], text)
+
+
 def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """Draw into axes of `size` and return an <svg> element whose ids begin with `name`."""
+    return _inline(ElementTree.fromstring(_saved(name, size, draw)), name, _labels([title])[0])
+
+
+def _saved(
+    name: str,
+    size: tuple[float, float],
+    draw: Callable[[Figure], None],
+    transparent: bool = True,
+    metadata: dict[str, str] | None = None,
+) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -301,12 +324,12 @@ def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figur
         figure.savefig(
             written,
             format="svg",
-            transparent=True,
+            transparent=transparent,
             bbox_inches="tight",
             pad_inches=0.04,
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None} | (metadata or {}),
         )
-    return _inline(ElementTree.fromstring(written.getvalue()), name, _labels([title])[0])
+    return written.getvalue()
 
 
 def _inline(svg: ElementTree.Element, name: str, title: str) -> str:
