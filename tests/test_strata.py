@@ -137,27 +137,6 @@ def test_of_a_disentangling_run_the_context_features_are_clustered(faces, disent
     np.testing.assert_allclose(block[5], expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("view", ["person", "whole", "context"])
-def test_a_view_shows_the_person_the_image_or_what_is_around(faces, tmp_path, view):
-    boxed = with_boxes(faces, tmp_path / "boxed.csv")
-    seen = []
-    import emodo.strata
-
-    frame = manifest.load(boxed)
-    reading = emodo.strata._Reading(boxed, 32, 50_000_000, 16, 0, "cpu")
-    emodo.strata._described(frame, reading, view, lambda images: [seen.append(images.clone()) or images.mean((2, 3))])
-    first = torch.cat(seen)[0]
-    person = first[:, 8:24, 8:24]
-    whole = Images(frame, Task(()), 32, crop=False)[0][0]["images"]
-    if view == "context":
-        assert person.abs().max() < 0.01  # gray
-        torch.testing.assert_close(first[:, :8], whole[:, :8])
-    elif view == "whole":
-        torch.testing.assert_close(first, whole)
-    else:
-        assert (first - whole).abs().max() > 0.1
-
-
 # ----------------------------------------------------------------------------------------- dictionary
 
 
