@@ -57,9 +57,7 @@ def product(
             values = pd.Series(_grouped(numbers[column], edges, prefix), frame.index, dtype="str")
         else:
             values = as_text(frame.loc[:, column])
-            different = values.loc[train].nunique()
-            if different > MOST and _is_numeric(values):
-                print(f"{name}: {column} has {different} numbers, each a stratum: --bins groups them", file=sys.stderr)
+            _check_values(values.loc[train], name, column)
         names.append(values.fillna(f"unknown {column}"))
     strata = names[0].str.cat(names[1:], sep=" x ").to_numpy(object)
     if len(set(strata[train])) < 2:
@@ -92,8 +90,15 @@ def _bins(bins: Sequence[float | str], columns: Sequence[str]) -> dict[str, list
     return found
 
 
-def _is_numeric(values: pd.Series) -> bool:
-    return len(values.dropna()) == pd.Series(pd.to_numeric(values, errors="coerce")).count()
+def _check_values(values: pd.Series, name: Path, column: str) -> None:
+    """Tell of a column with many numbers, which may be names all the same; refuse one of fractions, which are none."""
+    different = values.dropna().unique()
+    numbers = pd.to_numeric(different, errors="coerce")
+    if len(different) > MOST and np.isfinite(numbers).all():
+        said = f"{name}: {column} has {len(different)} numbers in the training rows"
+        if (numbers % 1 != 0).any():
+            raise InputError(f"{said}, too many for strata: group them with --bins")
+        print(f"{said}, each a stratum of its own: --bins groups them", file=sys.stderr)
 
 
 def _numbers(

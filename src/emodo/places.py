@@ -42,29 +42,37 @@ class Sources:
     vectors: Path | None
 
 
+def about(frame: pd.DataFrame, name: Path, sources: Sources) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The semantic vector of every scene class, and its `settings`.
+
+    frame: a manifest. name: what the messages call it.
+
+    Raises InputError where a file or a column is lacking.
+    """
+    io, vectors = _needed(frame, name, sources)
+    inside = settings(io)
+    meaning, missing = semantic_vectors(vectors, list(inside))
+    if missing:
+        print(f"{vectors} has no {', '.join(missing)}: other words of these scenes stand for them", file=sys.stderr)
+    return meaning, inside
+
+
 def scenes_of(
-    frame: pd.DataFrame, reading: Reading, sources: Sources
-) -> tuple[pd.DataFrame, np.ndarray, dict[str, np.ndarray], dict[str, str]]:
-    """The manifest with its scenes, the scene of every row, [N] text, and of all classes vectors and `settings`.
+    frame: pd.DataFrame, reading: Reading, sources: Sources, inside: dict[str, str]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The manifest with its scenes, and the scene of every row, [N] text, each one of `inside`.
 
     What a network predicts becomes the column `scene`, so that it need not be predicted again.
 
-    Raises InputError where a file or a column is lacking, or they do not fit together.
+    Raises InputError where the network and its classes do not fit, or a row has no scene or another one.
     """
-    name = reading.manifest
-    column, io, vectors = _needed(frame, name, sources)
-    inside = settings(io)
-    net, classes = None, ()
+    name, column = reading.manifest, sources.column or "scene"
     if sources.network and sources.categories:
         classes = categories(sources.categories)
         strange = [scene for scene in classes if scene not in inside]
         if strange:
-            raise InputError(f"{io} has no scene {strange[0]!r}, which {sources.categories} has: take both together")
+            raise InputError(f"{sources.io} has no scene {strange[0]!r}, which {sources.categories} has: take both anew")
         net = network(sources.network, len(classes))
-    meaning, missing = semantic_vectors(vectors, list(inside))
-    if missing:
-        print(f"{vectors} has no {', '.join(missing)}: other words of these scenes stand for them", file=sys.stderr)
-    if net is not None:
         check_images(frame, name, reading.max_pixels)
         if column in frame:
             print(f"{name}: predicted anew, and replaced: {column}", file=sys.stderr)
@@ -76,14 +84,14 @@ def scenes_of(
         near = get_close_matches(given, inside, 1)
         raise InputError(
             f"{name}, row {unknown[0] + 1}: "
-            + (f"the scene {given!r} is not in {io}" if given else f"no scene in column {column!r}")
+            + (f"the scene {given!r} is not in {sources.io}" if given else f"no scene in column {column!r}")
             + (f": did you mean {near[0]!r}?" if near else f" ({len(unknown)} such rows): correct or remove them")
         )
-    return frame, scene, meaning, inside
+    return frame, scene
 
 
-def _needed(frame: pd.DataFrame, name: Path, sources: Sources) -> tuple[str, Path, Path]:
-    """The column of scenes, and the two files that are always needed; raises InputError that names all that lacks."""
+def _needed(frame: pd.DataFrame, name: Path, sources: Sources) -> tuple[Path, Path]:
+    """The two files that are always needed; raises InputError that names all that lacks."""
     column = sources.column or "scene"
     if sources.network and sources.column:
         raise InputError("--network predicts the column scene, and --scenes names one that is there: give one of them")
@@ -102,7 +110,7 @@ def _needed(frame: pd.DataFrame, name: Path, sources: Sources) -> tuple[str, Pat
             f"--by scene lacks {'; '.join(needed)}. The project is github.com/CSAILVision/places365, and GloVe "
             "nlp.stanford.edu/projects/glove"
         )
-    return column, sources.io, sources.vectors
+    return sources.io, sources.vectors
 
 
 def categories(file: Path) -> tuple[str, ...]:

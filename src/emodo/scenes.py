@@ -69,21 +69,21 @@ def two_steps(
         seed: Decides the k-means.
 
     Raises:
-        InputError: There are fewer classes that differ than clusters.
+        InputError: See `check_classes`.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score
 
     classes = sorted(vectors)
     table = np.stack([vectors[one] for one in classes]).astype(np.float64)  # [S, d]
-    check_number(name, len(np.unique(table, axis=0)), clusters, "scene classes that differ by their vectors")
+    check_classes(vectors, clusters, name)
     emotions, label = np.unique(emotion[train].astype(str), return_inverse=True)
     at = pd.Index(classes).get_indexer(pd.Index(scene))  # [N]
 
     def draw(seed: int) -> tuple[np.ndarray, pd.DataFrame]:
         model = KMeans(clusters, random_state=seed, **KMEANS).fit(table)
         cluster = np.asarray(model.labels_)  # [S]
-        distance = np.linalg.norm(table - model.cluster_centers_[cluster], axis=1)
+        distance = np.linalg.norm(table - model.cluster_centers_[cluster], axis=1).round(9)  # of two alike, the first
         called = [classes[min(np.flatnonzero(cluster == c), key=lambda s: distance[s])] for c in range(clusters)]
         counts = np.zeros((clusters, len(emotions)))
         np.add.at(counts, (cluster[at[train]], label), 1)
@@ -100,6 +100,12 @@ def two_steps(
     strata = [names[train].astype(str) for names, _ in draws]
     agreement = tuple(float(adjusted_rand_score(a, b)) for a, b in combinations(strata, 2))
     return SceneStrata(*draws[0], agreement)
+
+
+def check_classes(vectors: Mapping[str, np.ndarray], clusters: int, name: Path) -> None:
+    """Raise InputError where fewer scene classes than clusters differ by their vectors."""
+    different = len(np.unique(np.stack(list(vectors.values())), axis=0))
+    check_number(name, different, clusters, "scene classes that differ by their vectors")
 
 
 def importances(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,9 +147,8 @@ def semantic_vectors(file: Path, scenes: Sequence[str]) -> tuple[dict[str, np.nd
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             line = line.rstrip(b"\r\n")
-            if not width:
-                width = line.count(b" ")
-            if line.count(b" ") != width or not width:
+            width = width or line.count(b" ")
+            if line.count(b" ") != width or width < 2:
                 _check_width(line, width, file, number)
                 continue  # a token that holds spaces is no word of ours
             token, _, values = line.partition(b" ")
@@ -161,15 +166,15 @@ def semantic_vectors(file: Path, scenes: Sequence[str]) -> tuple[dict[str, np.nd
 
 def _check_width(line: bytes, width: int, file: Path, number: int) -> None:
     """Raise InputError unless a line is a token with spaces and its `width` numbers."""
-    token, *values = line.rsplit(b" ", width) if width else (line,)
-    _, space, last = token.rpartition(b" ")
-    if len(values) < width or not width:
+    token, *values = line.rsplit(b" ", width)
+    last = token.rpartition(b" ")[2]
+    if len(values) < width or width < 2:
         problem = f"has {line.count(b' ')} numbers"
-    elif not space or not re.fullmatch(rb"[-+]?\d+\.\d+(e[-+]?\d+)?", last):
-        return
-    else:
+    elif re.fullmatch(rb"[-+]?\d+\.\d+(e[-+]?\d+)?", last):
         problem = f"has more than {width} numbers"
-    expected = f"line 1 has {width}" if width else "expected is a word and its numbers"
+    else:
+        return
+    expected = "expected is a word and its numbers" if number == 1 else f"line 1 has {width}"
     raise InputError(
         f"{file}, line {number} {problem}, and {expected}: use GloVe's text file, unpacked, whole and without a header"
     )

@@ -246,10 +246,12 @@ def _by_scene(
     frame: pd.DataFrame, train: np.ndarray, reading: Reading, sources: Sources, clusters: int, keep: int, seed: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The manifest with its scenes, and the stratum of each row, [N]."""
-    from emodo.places import scenes_of
-    from emodo.scenes import two_steps
+    from emodo.places import about, scenes_of
+    from emodo.scenes import check_classes, two_steps
 
-    written, scene, meaning, settings = scenes_of(frame, reading, sources)
+    meaning, settings = about(frame, reading.manifest, sources)
+    check_classes(meaning, clusters, reading.manifest)  # before an hour of reading images
+    written, scene = scenes_of(frame, reading, sources, settings)
     emotion = frame["emotion"].to_numpy(str)
     found = two_steps(scene, emotion, train, meaning, settings, reading.manifest, clusters, keep, seed)
     print(found.clusters.to_string(float_format="{:.4f}".format), f"\n\n{_stability(found.agreement)}\n", sep="")
@@ -335,6 +337,7 @@ def _stability(agreement: tuple[float, ...]) -> str:
 
 def _coverage(frame: pd.DataFrame, names: np.ndarray) -> str:
     """The rows of each stratum and emotion, P(d), the empty cells, and which known columns the strata agree with."""
+    import numpy as np
     import pandas as pd
     from sklearn.metrics import adjusted_rand_score
 
@@ -342,11 +345,12 @@ def _coverage(frame: pd.DataFrame, names: np.ndarray) -> str:
     rows = counts.sum(axis=1)
     table = counts.assign(rows=rows, **{"P(d)": (rows / rows.sum()).map("{:.3f}".format)})
     empty = int((counts == 0).to_numpy().sum())
-    same = [
-        f"{column} {adjusted_rand_score(frame[column].astype(str).to_numpy(), names.astype(str)):.2f}"
-        for column in ("emotion", "source", "subject")
-        if column in frame
-    ]
+    same: list[str] = []
+    for column in ("emotion", "source", "subject"):
+        known = frame[column].notna().to_numpy() if column in frame else np.zeros(len(frame), bool)
+        if known.any():
+            given = frame.loc[known, column].to_numpy(str)
+            same.append(f"{column} {adjusted_rand_score(given, names[known].astype(str)):.2f}")
     return "\n".join(
         [
             table.rename_axis(index=None, columns=None).to_string(),

@@ -36,11 +36,11 @@ def read(file: Path) -> dict[str, Any]:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # torch.load raises a dozen kinds on a damaged file
-        asked = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        asked = re.search(r"GLOBAL (\S+) (was not an allowed global|whose module)", str(error))
         raise InputError(
             f"{file} holds no readable weights ({f'it asks for {asked[1]}' if asked else type(error).__name__}): it "
             "has to be a .safetensors file, or a .pth file of plain tensors, which alone is unpickled"
-            + ("; where you trust it, write its state dict to a new file with torch.save" if asked else "")
+            + ("; a whole network is one once its state dict has been saved with torch.save" if asked else "")
         ) from error
     if not isinstance(found, dict):
         raise InputError(f"{file} holds no state dict, names with their tensors")
