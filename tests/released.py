@@ -6,6 +6,7 @@ import pickle
 import types
 from collections import OrderedDict
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def setting(scene: str) -> str:
 class Python2Pickler(pickle._Pickler):
     """Text as Python 2 wrote it, and tensors as PyTorch 0.2 did."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_text(self, text: str) -> None:
         data = text.encode("latin1")
@@ -55,7 +56,9 @@ def checkpoint(file: Path, net: torch.nn.Module, arch: str) -> Path:
         (f"module.{name}", value) for name, value in net.state_dict().items() if "num_batches" not in name
     )
     python2 = types.SimpleNamespace(
-        __name__="python2", Pickler=Python2Pickler, dump=lambda what, to, protocol: Python2Pickler(to, protocol).dump(what)
+        __name__="python2",
+        Pickler=Python2Pickler,
+        dump=lambda what, to, protocol: Python2Pickler(to, protocol).dump(what),
     )
     content = {"epoch": 90, "arch": arch, "state_dict": state, "best_prec1": 54.2}
     torch.save(content, file, pickle_module=python2, _use_new_zipfile_serialization=False)

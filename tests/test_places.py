@@ -8,7 +8,6 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from released import categories, checkpoint, glove, group, inside_or_out, meanings, numbered, setting
 from sklearn.metrics import adjusted_rand_score
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from emodo.inference import Reading
 from emodo.records import InputError
 from emodo.strata import strata
 from emodo.synthetic.scenes import SCENES, generate
+from released import categories, checkpoint, glove, group, inside_or_out, meanings, numbered, setting
 
 CLASSES = tuple(SCENES)
 
@@ -70,7 +70,9 @@ def test_scenes_are_predicted_grouped_by_meaning_and_kept_for_another_try(drawn,
     assert len(define_task(frame, out, None, None, needs_strata=True).strata) == 5
 
     monkeypatch.setattr("emodo.places.network", None)  # no network now
-    again = strata(out, tmp_path / "again.csv", by="scene", clusters=6, keep=2, **without(files, "network", "categories"))
+    again = strata(
+        out, tmp_path / "again.csv", by="scene", clusters=6, keep=2, **without(files, "network", "categories")
+    )
     second = manifest.load(again)
     assert second["scene"].equals(frame["scene"])
     assert {"indoor", "outdoor"} < set(second["stratum"])

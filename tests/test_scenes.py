@@ -1,16 +1,16 @@
-"""IERN's two steps: clusters of scenes by their meaning, and those that bias most; word vectors as GloVe writes them."""
+"""IERN's two steps: clusters of scenes by their meaning, and those that bias most; word vectors in GloVe's format."""
 
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from released import GROUPS, glove, group, meanings, setting
 from sklearn.metrics import adjusted_rand_score
 
 from emodo.records import InputError
 from emodo.scenes import importances, semantic_vectors, two_steps, words
 from emodo.synthetic.scenes import SCENES
+from released import GROUPS, glove, group, meanings, setting
 
 NAME = Path("scenes.csv")
 CLASSES = list(SCENES)
@@ -154,5 +154,5 @@ def test_a_file_of_another_form_is_refused_by_line(tmp_path, lines, message):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match="there is no file .*glove.txt of word vectors"):
+    with pytest.raises(InputError, match=r"there is no file .*glove\.txt of word vectors"):
         semantic_vectors(tmp_path / "glove.txt", ["room"])

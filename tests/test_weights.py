@@ -5,12 +5,12 @@ import os
 import pytest
 import timm
 import torch
-from released import checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
 from emodo import weights
 from emodo.records import InputError
+from released import checkpoint
 
 
 @pytest.fixture(scope="module")

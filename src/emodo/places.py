@@ -71,7 +71,9 @@ def scenes_of(
         classes = categories(sources.categories)
         strange = [scene for scene in classes if scene not in inside]
         if strange:
-            raise InputError(f"{sources.io} has no scene {strange[0]!r}, which {sources.categories} has: take both anew")
+            raise InputError(
+                f"{sources.io} has no scene {strange[0]!r}, which {sources.categories} has: take both anew"
+            )
         net = network(sources.network, len(classes))
         check_images(frame, name, reading.max_pixels)
         if column in frame:

@@ -80,13 +80,14 @@ def _measures(seen: dict[str, Tensor], file: Path) -> Tensor:
 
 
 def blur(image: Picture) -> float:
-    """Radius in pixels of the Gaussian that blurs edges as much as the image's are, 0.5 for the sharpest.
+    """Radius in pixels of the Gaussian that blurs edges as much as the image's are, about 0.5 for sharp ones.
 
     The variance of the Laplacian, normalised by that of the gradient, which makes a length of it: an edge that is
     blurred with standard deviation s has gradients of energy 1 / (2 s sqrt(pi)) and second derivatives of energy
-    1 / (4 s^3 sqrt(pi)), so that s = sqrt(gradient / (2 Laplacian)), whatever its contrast. White noise would hide
-    blur, as it has the steepest edges of all; what `noise` finds is taken off both energies first, 4 and 20 times its
-    variance (the sums of the squared weights of both differences and of the Laplacian), down to `LEAST` of each.
+    1 / (4 s^3 sqrt(pi)), so that s = sqrt(gradient / (2 Laplacian)), whatever its contrast; of pixels, whose
+    differences have a width themselves, that is sqrt(s^2 + 5/24). White noise would hide blur, as nothing is steeper;
+    what `noise` finds is taken off both energies first, 4 and 20 times its variance (the sums of the squared weights of
+    the two differences and of the Laplacian), down to `LEAST` of each.
 
     image: [H, W]. Not a number where the image is smaller than 3 x 3, or one even area or ramp.
     """
@@ -108,8 +109,8 @@ def noise(image: Picture) -> float:
 
     Edges and ramps leave little in the difference N = [1 -2 1; -2 4 -2; 1 -2 1]; of white noise it leaves 6 times the
     standard deviation, and the mean of its size is sqrt(2 / pi) of that, so that a few edges weigh little. What a
-    texture leaves counts as noise: 0.01 to 0.02 in clean pictures. Noise whose grains are larger than a pixel is
-    underestimated.
+    texture leaves counts as noise: 0.01 to 0.02 in generated scenes without any. Noise whose grains are larger than a
+    pixel is underestimated.
 
     image: [H, W]. Not a number where the image is smaller than 3 x 3.
     """
@@ -121,10 +122,11 @@ def noise(image: Picture) -> float:
 
 
 def blockiness(image: Picture) -> float:
-    """How much larger the steps between JPEG's blocks of 8 x 8 pixels are than those within: 0 none, 1 twice as large.
+    """How much larger the steps between JPEG's blocks of 8 x 8 pixels are than those within: 0 no more, 1 twice.
 
-    A step is the difference of two neighbours, less the mean of the slopes on both sides. The image must not have been
-    resized or cropped since it was compressed.
+    A step is the difference of two neighbours, less the mean of the slopes on both sides. Steps within are the largest
+    of the five places that do not touch the border, so that grains of noise, 2 or 4 pixels wide, are no blocks. The
+    image must not have been resized or cropped since it was compressed.
 
     image: [H, W]. Not a number where the image is smaller than 16 x 16 or has no steps within blocks.
     """
@@ -135,7 +137,7 @@ def blockiness(image: Picture) -> float:
         slope = np.diff(one, axis=1)
         step = np.abs(slope[:, 1:-1] - (slope[:, :-2] + slope[:, 2:]) / 2)  # at i: between pixels i + 1 and i + 2
         steps += [step[:, at::8].mean() for at in range(8)]
-    within = float(np.delete(steps, 6).mean())  # 7 | 8 is the border
+    within = float(steps[:5].max())  # 6 is the border, 7 | 8
     return float(steps[6]) / within - 1 if within > 0 else math.nan
 
 
