@@ -59,7 +59,9 @@ def test_groups_of_several_columns_of_numbers_are_told_apart():
     assert names[0] == "age under 18 x height under 1.65"
     assert names[2] == "age 18-40 x height 1.65-1.85"
     assert names[5] == "unknown age x height 1.85+"
-    assert product(frame, ALL, NAME, ["height"], [1.6, 1.7], labelled=True)[0] == "height under 1.6"
+    assert product(frame, ALL, NAME, ["height"], [1.6, 1.7], groups=3)[0] == "height under 1.6"
+    assert product(frame, ALL, NAME, ["age", "height"], ["age=18,40"], groups=2)[0] == "age under 18 x height under 1.8"
+    assert product(frame, ALL, NAME, ["age"], ["age=18,40"], groups=2)[5] == "unknown age"
 
 
 def test_negative_edges_are_not_read_as_ranges():

@@ -11,6 +11,7 @@ from PIL import Image
 from emodo import manifest, quality
 from emodo.inference import Reading
 from emodo.quality import LUMA, MEASURES, blockiness, blur, jpeg_quality, measure, noise
+from emodo.records import InputError
 from emodo.strata import strata
 from emodo.synthetic.degradations import apply, degrade
 from emodo.synthetic.scenes import Look, draw
@@ -208,11 +209,14 @@ def test_strata_by_degradation_recover_what_was_done(toy, tmp_path, capsys):
 
     again = strata(out, tmp_path / "again.csv", by="column", column=["noise"], bins=[2], overwrite=True)
     assert manifest.load(again)["stratum"].value_counts().min() >= 0.49 * len(frame)
-    by_size = strata(out, tmp_path / "brightness.csv", by="degradation", of=["brightness"])
+    with pytest.raises(InputError, match="edges have to rise"):
+        strata(out, tmp_path / "wrong.csv", by="degradation", of=["blur"], bins=[2, 1])
+    assert "measured anew" not in capsys.readouterr().err  # nor were images read
+    light = strata(out, tmp_path / "light.csv", by="degradation", of=["brightness"])
     assert (
         "measured anew, and replaced: blur, noise, gray, brightness, resolution, compression" in capsys.readouterr().err
     )
-    assert manifest.load(by_size)["stratum"].nunique() == 3
+    assert manifest.load(light)["stratum"].nunique() == 3
 
 
 def test_workers_measure_the_same(toy):

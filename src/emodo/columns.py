@@ -23,15 +23,15 @@ def product(
     name: Path,
     columns: Sequence[str],
     bins: Sequence[float | str] = (),
-    labelled: bool = False,
+    groups: int | None = None,
 ) -> np.ndarray:
     """Name each row's stratum, [N] text: the values of its columns, such as `female x asian` or `18-40`.
 
     frame: a manifest. train: [N] bool, the rows whose quantiles count. name: what the messages call it. columns: one or
     more. bins: how columns of numbers are grouped: one number is how many groups of equal size, two or more are the
     edges between groups, each of which begins a group; `age=18,40,60` is for the column age alone, other words are for
-    all columns of numbers. labelled: put the column's name before a group even where there is one column of numbers.
-    A missing value is `unknown COLUMN`.
+    all columns of numbers. groups: how many groups a column has that bins do not mention; every group is then told with
+    its column's name, as otherwise where several columns are grouped. A missing value is `unknown COLUMN`.
 
     Raises InputError where a column is missing or cannot be a confounder, a value to be binned is no number, bins do
     not fit, or one stratum holds all training rows.
@@ -47,13 +47,13 @@ def product(
             if wrong
             else f"a column is named twice in {' '.join(columns)}: name each once"
         )
-    wanted = _bins(bins, columns)
+    wanted = read_bins(bins, columns, groups)
     numbers = _numbers(frame, name, columns, wanted)
     names = []
     for column in columns:
         if column in numbers:
             edges = _edges(numbers[column][train], wanted[column if column in wanted else ""], name, column)
-            prefix = f"{column} " if labelled or len(numbers) > 1 else ""
+            prefix = f"{column} " if groups or len(numbers) > 1 else ""
             values = pd.Series(_grouped(numbers[column], edges, prefix), frame.index, dtype="str")
         else:
             values = as_text(frame.loc[:, column])
@@ -68,8 +68,11 @@ def product(
     return strata
 
 
-def _bins(bins: Sequence[float | str], columns: Sequence[str]) -> dict[str, list[float]]:
-    """Bins by column; those of all columns under the empty name."""
+def read_bins(bins: Sequence[float | str], columns: Sequence[str], groups: int | None = None) -> dict[str, list[float]]:
+    """Bins by column, and under the empty name those of all other columns (see `product`).
+
+    Raises InputError where a word is no number, names another column, or edges do not rise.
+    """
     found: dict[str, list[float]] = {}
     for word in bins:
         column, equals, values = word.rpartition("=") if isinstance(word, str) else ("", "", str(word))
@@ -87,6 +90,8 @@ def _bins(bins: Sequence[float | str], columns: Sequence[str]) -> dict[str, list
             )
         if not np.isfinite(values).all() or (np.diff(values) <= 0).any():
             raise InputError(f"--bins {' '.join(f'{value:g}' for value in values)}: edges have to rise")
+    if groups and "" not in found and set(columns) > set(found):
+        found[""] = [groups]
     return found
 
 

@@ -72,8 +72,8 @@ def strata(
         column: Of column: one or more; several make a product, such as `female x asian`.
         of: Of degradation: one or more of blur, noise, gray, brightness, resolution, compression; all are written as
             columns.
-        bins: Of column and degradation: how numbers are grouped. One number is how many groups of equal size (3 for a
-            degradation), two or more are edges (`18 40 60`); `age=18,40,60` is for one column of several.
+        bins: Of column and degradation: how numbers are grouped. One number is how many groups of equal size (3 for
+            a degradation), two or more are edges (`18 40 60`); `age=18,40,60` is for one column of several.
         scenes: Of scene: the column that holds the scenes; by default `scene`, unless there is a network.
         network: Of scene: resnet18_places365.pth.tar or resnet50_places365.pth.tar, to predict the column scene.
         categories: Of scene, with a network: categories_places365.txt.
@@ -150,8 +150,9 @@ def strata(
     elif by == "column":
         names = columns.product(frame, train, manifest, column or (), bins or ())
     elif by == "degradation":
+        columns.read_bins(bins or (), of or ())  # before an hour of reading images
         written = _measured(frame, reading, crop=view != "whole")
-        names = columns.product(written, train, manifest, of or (), bins or (GROUPS,), labelled=True)
+        names = columns.product(written, train, manifest, of or (), bins or (), GROUPS)
     elif by == "scene":
         sources = Sources(scenes, network, categories, io, vectors)
         written, names = _by_scene(frame, train, reading, sources, clusters or SCENES, keep, seed)
