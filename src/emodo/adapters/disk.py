@@ -270,7 +270,8 @@ def save(
         raise InputError("; ".join([f"{root}: no image is left", *notes]))
     whole = manifest.validate(frame, root, root, emotions, check_files)
     manifest.save(whole, out)
-    counts = [f"{len(whole)} images"]
+    images = whole["file"].nunique()
+    counts = [f"{images} images" if images == len(whole) else f"{len(whole)} rows of {images} images"]
     for column, key in (("sequence", manifest.sequence_key), ("subject", manifest.subject_key)):
         if column in whole:
             counts.append(f"{len(set(key(whole)[whole[column].notna()]))} {column}s")
