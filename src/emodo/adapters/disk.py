@@ -270,7 +270,7 @@ def save(
         raise InputError("; ".join([f"{root}: no image is left", *notes]))
     whole = manifest.validate(frame, root, root, emotions, check_files)
     manifest.save(whole, out)
-    images = whole["file"].nunique()
+    images = len(set(whole["file"]))
     counts = [f"{images} images" if images == len(whole) else f"{len(whole)} rows of {images} images"]
     for column, key in (("sequence", manifest.sequence_key), ("subject", manifest.subject_key)):
         if column in whole:

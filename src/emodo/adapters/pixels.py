@@ -49,8 +49,8 @@ def write(faces: Iterator[tuple[str, bytes]], folder: Path, about: int) -> list[
     new = not folder.is_dir() or not any(folder.iterdir())
     written: list[str] = []
     with files.new_folder(folder) if new else nullcontext(folder) as target:
-        shown = {"total": about, "console": Console(stderr=True), "disable": about < 2000}
-        for name, values in track(chain(first, faces), "images", **shown):
+        rest = chain(first, faces)
+        for name, values in track(rest, "images", total=about, console=Console(stderr=True), disable=about < 2000):
             png = io.BytesIO()
             Image.frombytes("L", (SIDE, SIDE), values).save(png, "PNG")
             file = target / name
