@@ -18,6 +18,7 @@ from rich.progress import track
 from emodo import files
 
 SIDE = 48
+ROW_BYTES = 8_300  # of a table, on average
 USAGES = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 PUBLISHED = {"Training": 28_709, "PublicTest": 3_589, "PrivateTest": 3_589}
 
