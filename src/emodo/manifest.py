@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from emodo.files import atomic
+from emodo.ontology import ALIASES, EMOTIONS
 from emodo.records import InputError
 
 BOX = ("x1", "y1", "x2", "y2")
@@ -31,82 +32,6 @@ TEXT = ("path", "emotion", "source", "subject", "sequence", "stratum", "split")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 ORIENTATION = 274  # the EXIF tag
 SHOWN = 20  # problems printed in full; a screen holds them
-
-# Labels of the field's data sets, lower-case.
-EMOTIONS = frozenset(
-    {
-        "anger",
-        "disgust",
-        "fear",
-        "happiness",
-        "sadness",
-        "surprise",
-        "neutral",
-        "contempt",
-        "joy",
-        "love",
-        "positive",
-        "negative",
-        # Mikels' eight (EmoSet, FI), where not above
-        "amusement",
-        "awe",
-        "contentment",
-        "excitement",
-        # EMOTIC's 26
-        "affection",
-        "annoyance",
-        "anticipation",
-        "aversion",
-        "confidence",
-        "disapproval",
-        "disconnection",
-        "disquietment",
-        "doubt/confusion",
-        "embarrassment",
-        "engagement",
-        "esteem",
-        "fatigue",
-        "pain",
-        "peace",
-        "pleasure",
-        "sensitivity",
-        "suffering",
-        "sympathy",
-        "yearning",
-        # WEBEmo's 25; 'cheerfullness' and 'irritabilty' are its official names
-        "cheerfullness",
-        "confusion",
-        "disappointment",
-        "enthrallment",
-        "envy",
-        "exasperation",
-        "gratitude",
-        "horror",
-        "irritabilty",
-        "lust",
-        "neglect",
-        "nervousness",
-        "optimism",
-        "pride",
-        "rage",
-        "relief",
-        "shame",
-        "zest",
-    }
-)
-
-# Other words for the basic emotions, as data sets name their folders and classes.
-ALIASES = {
-    "angry": "anger",
-    "contemptuous": "contempt",
-    "disgusted": "disgust",
-    "afraid": "fear",
-    "fearful": "fear",
-    "scared": "fear",
-    "happy": "happiness",
-    "sad": "sadness",
-    "surprised": "surprise",
-}
 
 # Rows that are wrong, and what to say of one of them: a message is only written for the rows that are shown.
 Check = tuple[np.ndarray, Callable[[int], str]]
