@@ -38,6 +38,15 @@ TELLTALES = {
     "sfew": r"(Train|Val|Test)_Aligned_Faces.*|SFEW.*",
     "jaffe": r"[A-Z]{2}\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+\.tiff?|jaffe.*",
     "kdef": r"[AB][FM]\d\d(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.jpg|KDEF.*",
+    "deepsentiment": r"Agg_AMT_Candidates|(twitter_)?(three|four|five)_agrees?(\.txt)?",
+    "emotion6panda": r"Emotion-6|UnBiasedEmo|digust",
+    "emotion6": r"Emotion6",
+    "webemo": r"WEBEmo|(train|test)25(\.txt)?",
+    "emotic": r"(cvpr_?)?emotic|(CVPR17_)?Annotations\.mat|annots?_arrs.*|emodb_small|framesdb",
+    "caers": r"CAER-?S",
+    "groupwalk": r"groupwalk(\.csv)?",
+    "emoset": r"EmoSet.*",
+    "fi": r"emotion_dataset",
 }
 
 
@@ -131,6 +140,44 @@ def nothing(root: Path, adapter: str, wanted: str) -> InputError:
     )
 
 
+def classes(root: Path, adapter: str, labels: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The folder that lies least deep in ROOT and holds two or more folders of these names, in any case.
+
+    labels: name of a class's folder in lower case -> its label.
+
+    Returns:
+        The folder, absolute, and the names that it holds with their labels.
+
+    Raises:
+        InputError: There is none.
+    """
+    level = [str(root.absolute())]
+    for _ in range(DEPTH + 1):
+        below = {folder: [entry.name for entry in _entries(folder) if entry.is_dir()] for folder in level}
+        most = max(below, key=lambda folder: sum(name.lower() in labels for name in below[folder]), default=str(root))
+        found = {name: labels[name.lower()] for name in below.get(most, ()) if name.lower() in labels}
+        if len(found) > 1:
+            return most, found
+        level = [f"{folder}{os.sep}{name}" for folder, names in below.items() for name in names]
+    raise nothing(root, adapter, f"class folders ({', '.join(sorted(labels))})")
+
+
+def absent(root: Path, missing: Sequence[str], listed: int, skip: bool) -> list[str]:
+    """What to say of listed images that are not there.
+
+    missing: where each is listed and what it is called. listed: how many are listed in all.
+
+    Raises:
+        InputError: Some are missing and `skip` is false, or all are.
+    """
+    if missing and (not skip or len(missing) == listed):
+        advice = "" if len(missing) == listed else ": complete them, or leave them out with --skip_missing"
+        raise_all([f"{root}: {len(missing)} of {listed} listed images are missing{advice}", *missing])
+    return (
+        [f"left out {len(missing)} of {listed} listed images that are missing, first {missing[0]}"] if missing else []
+    )
+
+
 def read_lines(file: Path) -> list[str]:
     r"""The lines of a small text file (UTF-8, with or without BOM) that end in \n, \r\n or \r, or at the file's end.
 
@@ -152,15 +199,17 @@ def raise_all(problems: Sequence[str]) -> None:
         raise InputError("\n".join([*problems[: manifest.SHOWN], *[f"... and {more} more"] * (more > 0)]))
 
 
-def clip(frame: pd.DataFrame) -> tuple[pd.DataFrame, int, list[str]]:
-    """Cut the boxes of a frame with absolute paths to their images, whose headers are read.
+def clip(
+    frame: pd.DataFrame, sizes: Mapping[str, tuple[float, float]] | None = None
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """Cut the boxes of a frame with absolute paths to their images, whose headers are read unless `sizes` has them.
 
     Returns:
         The rows whose image can be read and of whose box something is left; how many boxes were cut or lay wholly
         outside; the images that cannot be read.
     """
     paths = frame["path"].tolist()
-    sizes = manifest.image_sizes(paths)
+    sizes = manifest.image_sizes(paths) if sizes is None else sizes
     most = np.array([sizes[path] * 2 for path in paths]).reshape(-1, 4)  # width, height, width, height
     box = frame[list(manifest.BOX)].to_numpy(float)
     cut = np.minimum(np.maximum(box, 0), most)  # NaN where the size is
@@ -196,11 +245,13 @@ def save(
     """
     whole = manifest.validate(frame, root, root, emotions, check_files)
     manifest.save(whole, out)
-    counts = [f"{len(whole)} images"]
+    images = whole["file"].nunique()
+    counts = [f"{images} images" if images == len(whole) else f"{len(whole)} rows of {images} images"]
     for column, key in (("sequence", manifest.sequence_key), ("subject", manifest.subject_key)):
         if column in whole:
             counts.append(f"{len(set(key(whole)[whole[column].notna()]))} {column}s")
-    print("; ".join([f"{out}: {', '.join(counts)}, {whole['emotion'].nunique()} emotions", *notes]), file=sys.stderr)
+    labels = {label for cell in whole["emotion"].unique() for label in cell.split("|")}
+    print("; ".join([f"{out}: {', '.join(counts)}, {len(labels)} emotions", *notes]), file=sys.stderr)
     other = [f"{here} {what}, published are {there}" for what, (here, there) in (known or {}).items() if here != there]
     if other:
         print(f"{out}: warning: {'; '.join(other)}", file=sys.stderr)
