@@ -30,12 +30,13 @@ def write_images(arrays: Mapping[str, str], folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     there = {file.name for file in folder.iterdir()}
     left = [(arrays[name], Path(png)) for name, png in made.items() if disk.name(png) not in there]
-    with ThreadPoolExecutor() as threads:
+    threads = ThreadPoolExecutor()
+    try:
         done = threads.map(lambda pair: _write(*pair), left)
-        console = Console(stderr=True)
-        for problem in track(done, "images", len(left), console=console, disable=len(left) < 2000):
-            problems += [problem] if problem else []
-    disk.raise_all(problems)
+        told = track(done, "images", len(left), console=Console(stderr=True), disable=len(left) < 2000)
+        disk.raise_all([problem for problem in told if problem])
+    finally:
+        threads.shutdown(cancel_futures=True)  # interrupted, it does not go on
     return made
 
 
