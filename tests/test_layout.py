@@ -13,7 +13,7 @@ SOURCE = Path(emodo.__file__).parent
 ORDER = [
     ["__init__"],
     ["records"],
-    ["files", "ontology"],
+    ["files", "multilabel", "ontology"],
     ["manifest", "confounders", "clusters", "transforms", "sampling", "metrics", "losses", "networks", "styles"],
     ["methods", "adapters", "splits", "synthetic"],
     ["data", "runs"],
