@@ -6,11 +6,13 @@ ten times as long.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,40 @@ def check(root: Path, out: Path, overwrite: bool) -> None:
     manifest.check_target(out, overwrite)
     if not root.is_dir():
         raise InputError(f"{root} is {'a file, not a folder' if root.is_file() else 'missing: no such folder'}")
+
+
+def at_least_one(option: str, number: int) -> None:
+    """Raise InputError where an option that counts something is less than one."""
+    if number < 1:
+        raise InputError(f"--{option} {number}: expected a whole number from 1")
+
+
+def passed_over(counts: Mapping[str, int]) -> list[str]:
+    """One note of what was left out, and how many of each; none where nothing was."""
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return [f"passed over {told}"] if told else []
+
+
+def unnamed(files: Sequence[str]) -> list[str]:
+    """One note of images whose names do not parse: how many, and the first ones."""
+    told = ", ".join(files[:3]) + ", ..." * (len(files) > 3)
+    return [f"passed over {len(files)} images whose names do not parse: {told}"] if files else []
+
+
+def absent(root: Path, missing: Sequence[str], listed: int, skip: bool) -> list[str]:
+    """What to say of listed images that are not there.
+
+    missing: where each is listed and what it is called. listed: how many are listed in all.
+
+    Raises:
+        InputError: Some are missing and `skip` is false, or all are.
+    """
+    if missing and (not skip or len(missing) == listed):
+        advice = "" if len(missing) == listed else ": complete them, or leave them out with --skip_missing"
+        raise_all([f"{root}: {len(missing)} of {listed} listed images are missing{advice}", *missing])
+    return (
+        [f"left out {len(missing)} of {listed} listed images that are missing, first {missing[0]}"] if missing else []
+    )
 
 
 def files(folder: Path | str) -> Iterator[str]:
@@ -192,6 +228,38 @@ def read_lines(file: Path) -> list[str]:
     return lines[:-1] if not lines[-1] else lines
 
 
+def read_rows(table: Path, columns: Sequence[str], order: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line and the cells of each row of a CSV, one at a time: some have 300 MB.
+
+    Spaces around names and cells do not count, and neither does the case of names. Any line ends.
+
+    Args:
+        table: The file, UTF-8 with or without BOM.
+        columns: Names that must be there, in lower case.
+        order: All names, in lower case, where a file may come without its header.
+
+    Raises:
+        InputError: It cannot be read, lacks a column, or a row has more or fewer cells than there are names.
+    """
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as opened:
+            reader = csv.reader(opened)
+            first = next(reader, [])
+            names = [name.strip().lower() for name in first]
+            headless = len(first) == len(order) and not set(names) & set(order)
+            lacking = [] if headless else [name for name in columns if name not in names]
+            if lacking:
+                found = ", ".join(names[:9]) or "none"
+                raise InputError(f"{table}: no column {' and no column '.join(lacking)} (found: {found})")
+            for row in chain([first] * headless, reader):
+                if row and len(row) != len(names):
+                    raise InputError(f"{table}: line {reader.line_num}: {len(row)} cells, expected {len(names)}")
+                if row:
+                    yield reader.line_num, dict(zip(order if headless else names, map(str.strip, row), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table} cannot be read as CSV ({error}): copy it anew") from None
+
+
 def raise_all(problems: Sequence[str]) -> None:
     """Raise one InputError of all problems, a line each, of which a screen full is shown; none without problems."""
     more = len(problems) - manifest.SHOWN
@@ -243,6 +311,8 @@ def save(
     Raises:
         InputError: All that `emodo.manifest.validate` finds.
     """
+    if frame.empty:
+        raise InputError("; ".join([f"{root}: no image is left", *notes]))
     whole = manifest.validate(frame, root, root, emotions, check_files)
     manifest.save(whole, out)
     images = whole["file"].nunique()
