@@ -122,7 +122,7 @@ def test_an_image_in_both_parts_of_a_fold_is_refused(root: Path, tmp_path: Path)
     here = folds(tmp_path, THREE, "3_4_C.jpg 1\n")
     lists = here / "three_agrees" / "test2"
     assert problem(root, folds=here, fold=2) == (
-        f"{lists}/test.txt, line 1: 3_4_C.jpg is listed already at {lists}/train.txt, line 3"
+        f"{lists}/test.txt: line 1: 3_4_C.jpg is listed already at {lists}/train.txt: line 3"
     )
 
 
@@ -130,11 +130,11 @@ def test_wrong_lines_are_shown_with_their_numbers(root: Path) -> None:
     file = root / "twitter_three_agrees.txt"
     file.write_text("1_2_B.jpg\n\n1_2_B.jpg 2\n3_4_C.jpg 1\n3_4_C.jpg 1\n5_6_D.jpg positive\n1_2_B.jpg \n")
     assert problem(root).split("\n") == [
-        f"{file}, line 1: '1_2_B.jpg' is no image with 0 or 1 after it",
-        f"{file}, line 3: '1_2_B.jpg 2' is no image with 0 or 1 after it",
-        f"{file}, line 5: 3_4_C.jpg is listed already at {file}, line 4",
-        f"{file}, line 6: '5_6_D.jpg positive' is no image with 0 or 1 after it",
-        f"{file}, line 7: '1_2_B.jpg' is no image with 0 or 1 after it",
+        f"{file}: line 1: '1_2_B.jpg' is no image with 0 or 1 after it",
+        f"{file}: line 3: '1_2_B.jpg 2' is no image with 0 or 1 after it",
+        f"{file}: line 5: 3_4_C.jpg is listed already at {file}: line 4",
+        f"{file}: line 6: '5_6_D.jpg positive' is no image with 0 or 1 after it",
+        f"{file}: line 7: '1_2_B.jpg' is no image with 0 or 1 after it",
     ]
     file.write_text("\n")
     assert problem(root) == f"{file}: no image is listed"
@@ -144,7 +144,7 @@ def test_missing_images_are_an_error_unless_they_are_to_be_left_out(root: Path, 
     (root / "Agg_AMT_Candidates" / "3_4_C.jpg").unlink()
     assert problem(root).split("\n") == [
         f"{root}: 1 of 4 listed images are missing: complete them, or leave them out with --skip_missing",
-        f"{root}/twitter_three_agrees.txt, line 3: no image 3_4_C.jpg",
+        f"{root}/twitter_three_agrees.txt: line 3: no image 3_4_C.jpg",
     ]
     assert len(labels(deepsentiment(root, tmp_path / "out.csv", skip_missing=True))) == 3
     assert "left out 1 of 4 listed images that are missing, first" in capsys.readouterr().err

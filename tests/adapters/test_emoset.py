@@ -117,18 +117,18 @@ def test_another_info_is_refused(root: Path, info: str, said: str) -> None:
 
 def test_wrong_entries_are_shown_with_their_numbers(root: Path) -> None:
     edit(root, "train", entry("fear_1"), ["joy", *entry("awe_3")[1:]], ["awe", "x"], "awe", entry("fear_1"))
-    assert [line.removeprefix(f"{root}/train.json, ") for line in problem(root).split("\n")] == [
+    assert [line.removeprefix(f"{root}/train.json: ") for line in problem(root).split("\n")] == [
         'entry 2: ["joy", "awe_3", "image/awe/awe_3.jpg", "annotation/awe/awe_3.json"] has no emotion',
         'entry 3: ["awe", "x"] has no image',
         'entry 4: "awe" has no image',
-        f"entry 5: image/fear/fear_1.jpg is listed already at {root}/train.json, entry 1",
+        f"entry 5: image/fear/fear_1.jpg is listed already at {root}/train.json: entry 1",
     ]
 
 
 def test_an_image_in_two_parts_is_refused(root: Path) -> None:
     edit(root, "val", entry("fear_1"))
     assert problem(root) == (
-        f"{root}/val.json, entry 1: image/fear/fear_1.jpg is listed already at {root}/train.json, entry 2"
+        f"{root}/val.json: entry 1: image/fear/fear_1.jpg is listed already at {root}/train.json: entry 2"
     )
 
 
@@ -142,7 +142,7 @@ def test_a_list_that_is_none(root: Path) -> None:
 def test_missing_images_and_parts(root: Path, tmp_path: Path, capsys) -> None:
     (root / "val.json").unlink()
     (root / "image" / "fear" / "fear_1.jpg").unlink()
-    assert problem(root).endswith("train.json, entry 2: no image image/fear/fear_1.jpg")
+    assert problem(root).endswith("train.json: entry 2: no image image/fear/fear_1.jpg")
     assert len(manifest.load(emoset(root, tmp_path / "out.csv", skip_missing=True))) == 4
     said = capsys.readouterr().err
     assert "no val.json" in said

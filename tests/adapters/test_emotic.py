@@ -219,8 +219,8 @@ def test_an_emotion_that_is_none_and_a_box_that_is_none(root: Path) -> None:
     annotate(root, [record(FILES[0], (80, 60), *wrong)])
     file = root / "Annotations" / "Annotations.mat"
     said = problem(root).split("\n")
-    assert said[0].startswith(f"{file}, train(1).person(1): the box [")
-    assert said[1] == f"{file}, train(1).person(2): 'Hunger' is none of EMOTIC's 26 emotions"
+    assert said[0].startswith(f"{file}: train(1).person(1): the box [")
+    assert said[1] == f"{file}: train(1).person(2): 'Hunger' is none of EMOTIC's 26 emotions"
     assert said[2].endswith("is not four numbers")
     assert len(said) == 3
 
@@ -241,7 +241,7 @@ def test_missing_images(root: Path, tmp_path: Path, capsys) -> None:
     (root / "emotic" / FILES[0]).unlink()
     assert problem(root).split("\n") == [
         f"{root}: 2 of 5 listed images are missing: complete them, or leave them out with --skip_missing",
-        *(f"{root}/Annotations/Annotations.mat, train(1).person({n}): no image {FILES[0]}" for n in (1, 2)),
+        *(f"{root}/Annotations/Annotations.mat: train(1).person({n}): no image {FILES[0]}" for n in (1, 2)),
     ]
     assert len(labels(emotic(root, tmp_path / "out.csv", skip_missing=True))) == 3
     assert "left out 2 of 5 listed images" in capsys.readouterr().err
@@ -314,10 +314,10 @@ def test_wrong_lines_of_the_tables(root: Path) -> None:
     ]
     tabled(root, train=[*bad, good.replace("[6.0", "[__import__('os')"), good])
     said = problem(root, layout="csv").split("\n")
-    start = f"{root}/emotic_pre/train.csv, line "
+    start = f"{root}/emotic_pre/train.csv: line "
     assert said[0] == f"{start}2: 'Joyy' is none of EMOTIC's 26 emotions"
     assert said[1] == f"{start}3: the box [10, 5, 30] is not four numbers"
-    assert [told.partition(":")[0] for told in said] == [f"{start}{n}" for n in (2, 3, 4, 5)]
+    assert [told.removeprefix(start).partition(":")[0] for told in said] == ["2", "3", "4", "5"]
     tabled(root, train=[good + ",more"])
     assert problem(root, layout="csv") == f"{start}2: 10 cells, and 9 columns"
     tabled(root)
@@ -453,7 +453,7 @@ def test_arrays_from_nought_to_one(npy: Path, tmp_path: Path) -> None:
 
 def test_missing_arrays_and_columns(npy: Path, tmp_path: Path, capsys) -> None:
     (npy / "img_arrs" / "img_arr_2.npy").unlink()
-    assert problem(npy).endswith("annot_arrs_test.csv, line 2: no image img_arr_2.npy")
+    assert problem(npy).endswith("annot_arrs_test.csv: line 2: no image img_arr_2.npy")
     assert len(read(emotic(npy, tmp_path / "out.csv", skip_missing=True))) == 3
     file = npy / "annots_arrs" / "annot_arrs_val.csv"
     file.write_text(file.read_text().replace("Esteem", "Steam").replace("Width", "W"))

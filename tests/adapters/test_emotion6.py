@@ -96,8 +96,8 @@ def test_wrappers_and_images_without_a_folder_of_their_own(root: Path, tmp_path:
 def test_wrong_rows_are_shown_with_their_lines(root: Path) -> None:
     bad = [ROWS[0], ROWS[0], "joy/1.jpg 6 5", ROWS[1].replace("0.6", "0.9"), ROWS[2].replace("0.5", "nan"), "", "x\ty"]
     file = table(root, HEADER, *bad) / "ground_truth.txt"
-    assert [line.removeprefix(f"{file}, ") for line in problem(root).split("\n")] == [
-        f"line 3: disgust/1.jpg is listed already at {file}, line 2",
+    assert [line.removeprefix(f"{file}: ") for line in problem(root).split("\n")] == [
+        f"line 3: disgust/1.jpg is listed already at {file}: line 2",
         "line 4: 'joy/1.jpg 6 5' is not an image and nine numbers, separated by tabs",
         "line 5: the shares of joy/1.jpg are not from 0 to 1 with the sum 1",
         "line 6: the shares of joy/2.jpg are not from 0 to 1 with the sum 1",
@@ -107,13 +107,13 @@ def test_wrong_rows_are_shown_with_their_lines(root: Path) -> None:
 
 def test_a_header_that_lacks_a_column_and_a_table_without_rows(root: Path) -> None:
     table(root, HEADER.replace("[prob. neutral]", "[x]"), *ROWS)
-    assert "ground_truth.txt, line 1: no column neutral (found: image_filename, valence" in problem(root)
+    assert "ground_truth.txt: line 1: no column neutral (found: image_filename, valence" in problem(root)
     assert problem(table(root, HEADER)).endswith("ground_truth.txt lists no image")
 
 
 def test_missing_images(root: Path, tmp_path: Path, capsys) -> None:
     (root / "images" / "joy" / "2.jpg").unlink()
-    assert problem(root).endswith("ground_truth.txt, line 4: no image joy/2.jpg")
+    assert problem(root).endswith("ground_truth.txt: line 4: no image joy/2.jpg")
     frame = manifest.load(emotion6(root, tmp_path / "out.csv", skip_missing=True))
     assert frame["emotion"].tolist() == ["disgust", "neutral", "neutral"]
     assert "left out 1 of 4 listed images" in capsys.readouterr().err

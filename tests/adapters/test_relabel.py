@@ -92,12 +92,12 @@ def test_what_is_wrong_in_a_file_is_told_line_by_line(tmp_path: Path) -> None:
     file = written(tmp_path, "sympathy", "surprise")
     own = yaml(tmp_path, "sympaty: positive\nsurprise: nul\nsurprise: yes\n# so\nanger: [negative]\n? [a]\n: b\n")
     assert problem(file, to="2", map=own).split("\n") == [
-        f"{own}, line 1: 'sympaty' is no known label: did you mean 'sympathy'?",
-        f"{own}, line 2: 'nul' is no known label: positive, negative",
-        f"{own}, line 3: 'yes' is no known label: positive, negative",
-        f"{own}, line 3: 'surprise' has a line already",
-        f"{own}, line 5: write `label: new label`, or `label: null`",
-        f"{own}, line 6: write `label: new label`, or `label: null`",
+        f"{own}: line 1: 'sympaty' is no known label: did you mean 'sympathy'?",
+        f"{own}: line 2: 'nul' is no known label: positive, negative",
+        f"{own}: line 3: 'yes' is no known label: positive, negative",
+        f"{own}: line 3: 'surprise' has a line already",
+        f"{own}: line 5: write `label: new label`, or `label: null`",
+        f"{own}: line 6: write `label: new label`, or `label: null`",
     ]
     assert "no known label (--emotions names your own)" in problem(file, map=yaml(tmp_path, "surprise: xyz\n"))
 

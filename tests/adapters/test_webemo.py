@@ -74,7 +74,7 @@ def test_lists_with_folders_by_number_and_dead_addresses(root: Path, tmp_path: P
     assert set(manifest.load(out)["source"]) == {"WEBEmo"}
     said = capsys.readouterr().err
     assert "left out 1 of 7 listed images that are missing, first" in said
-    assert "train25.txt, line 5: 220_F_9_z.jpg" in said
+    assert "train25.txt: line 5: 220_F_9_z.jpg" in said
     assert "5 lines in train25.txt, published are 213952; 2 lines in test25.txt, published are 53489" in said
 
 
@@ -186,7 +186,7 @@ def test_a_category_file_of_other_emotions_is_refused(root: Path) -> None:
 
 def test_wrong_lines_are_shown_with_their_numbers(root: Path) -> None:
     (root / "train25.txt").write_text(f"{URL.format('a.jpg 26')}\n\n{URL.format('a.jpg')}\nb.jpg x\nc.jpg -1\n")
-    assert [line.removeprefix(f"{root}/train25.txt, ") for line in problem(root).split("\n")] == [
+    assert [line.removeprefix(f"{root}/train25.txt: ") for line in problem(root).split("\n")] == [
         "line 1: 'https://as2.ftcdn.net/jpg/00/42/a.jpg 26' is no address with a number from 0 to 24",
         "line 3: 'https://as2.ftcdn.net/jpg/00/42/a.jpg' is no address with a number from 0 to 24",
         "line 4: 'b.jpg x' is no address with a number from 0 to 24",

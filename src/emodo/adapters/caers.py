@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from emodo import manifest
 from emodo.adapters import disk
-from emodo.ontology import ALIASES, SETS
+from emodo.adapters.classfolders import class_folders, names
+from emodo.ontology import SETS
 
-LABELS = {**{name: name for name in SETS["basic7"]}, **ALIASES}  # folder, in lower case -> emotion
+CLASSES = names(*SETS["basic7"])
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 BOXES = {"train": 47966, "test": 20868}  # lines of the lists of faces
 
@@ -33,7 +33,7 @@ def caers(
     Labels, in the order of the lists' classes 0 to 6: anger, disgust, fear, happiness, neutral, sadness, surprise.
     Columns: split (official: train, test), source (`CAER-S`), x1 to y2 with --boxes.
 
-    Terms: from caer-dataset.github.io after a form, for research that is not commercial (not verified). The
+    Licence: from caer-dataset.github.io after a form, for research that is not commercial (not verified). The
     lists of faces state no licence. Cite: J. Lee, S. Kim, S. Kim, J. Park, K. Sohn. Context-Aware Emotion Recognition
     Networks. ICCV 2019.
     Known faults: neighbouring files look like frames of one clip, and no file says which: a random validation part
@@ -48,18 +48,23 @@ def caers(
         overwrite: Replace OUT where it exists.
 
     Raises:
-        InputError: No train or test folder with class folders, a class folder of another name, a line of the
-            lists that is no path with five numbers or of another class than its folder.
+        InputError: No class folders in train and test, images in a folder that is no class, a line of the lists that is
+            no path with five numbers or of another class than its folder, a listed image that is missing.
     """
     disk.check(root, out, overwrite)
-    base, folders = disk.classes(root, "caers", SPLITS)
-    images = _images(base, folders)
+    frame, outside, _ = class_folders(root, SPLITS, CLASSES)
+    if frame.empty:
+        raise disk.nothing(root, "caers", "class folders in train and test")
+    notes = disk.passed_over({"images outside of train and test": outside})
     if boxes is None:
-        frame = pd.DataFrame(list(images.values()), columns=["path", "emotion", "split"]).assign(source="CAER-S")
-        return disk.save(frame, root, out, check_files=False)
+        return disk.save(frame.assign(source="CAER-S"), root, out, notes=notes, check_files=False)
+    images = {
+        f"{split}/{emotion}/{disk.name(path).lower()}": (path, emotion, split)
+        for path, emotion, split in frame.itertuples(index=False, name=None)
+    }
     found = _boxes(disk.find(boxes, "caers", "test.txt", "train.txt").parent)
     missing = [f"{where}: no image {key}" for key, (where, _) in found.items() if key not in images]
-    notes = disk.absent(boxes, missing, len(found), skip_missing)
+    notes += disk.absent(boxes, missing, len(found), skip_missing)
     listed = [(*images[key], *box) for key, (_, box) in found.items() if key in images]
     if len(listed) < len(images):
         notes.append(f"left out {len(images) - len(listed)} images that the lists of faces do not have")
@@ -73,30 +78,6 @@ def caers(
     return disk.save(frame, root, out, known, notes, check_files=False)
 
 
-def _images(base: str, folders: dict[str, str]) -> dict[str, tuple[str, str, str]]:
-    """Path, emotion and split of every image, by split/emotion/file in lower case."""
-    found: dict[str, tuple[str, str, str]] = {}
-    problems: list[str] = []
-    strange: dict[str, int] = {}
-    for folder, split in folders.items():
-        start = len(base) + len(folder) + 2
-        for path in disk.images(f"{base}{os.sep}{folder}"):
-            name = path[start:].partition(os.sep)[0]
-            emotion = LABELS.get(name.lower())
-            if emotion is None:
-                strange[f"{folder}/{name}"] = strange.get(f"{folder}/{name}", 0) + 1
-            else:
-                found[f"{split}/{emotion}/{disk.name(path).lower()}"] = path, emotion, split
-    for name, images in sorted(strange.items()):
-        meant = manifest.suggestion(name.rpartition("/")[2], set(LABELS.values()))
-        advice = f"did you mean {meant!r}? Rename it" if meant else "remove it"
-        problems.append(f"{base}: {name} ({images} images) is no emotion's folder: {advice}")
-    disk.raise_all(problems)
-    if not found:
-        raise disk.nothing(Path(base), "caers", "images in class folders of train and test")
-    return found
-
-
 def _boxes(folder: Path) -> dict[str, tuple[str, list[int]]]:
     """Where each face is listed, and its box, by split/emotion/file in lower case."""
     order = SETS["basic7"]
@@ -107,14 +88,14 @@ def _boxes(folder: Path) -> dict[str, tuple[str, list[int]]]:
         for at, line in enumerate(disk.read_lines(file) if file.is_file() else (), 1):
             if not line.strip():
                 continue
-            where = f"{file}, line {at}"
+            where = f"{file}: line {at}"
             path, *numbers = line.split(",")
             try:
                 number, *box = map(int, numbers)
                 _, name, image = path.replace("\\", "/").lower().split("/")[-3:]
             except ValueError:
                 number, box, name, image = -1, [], "", ""
-            emotion = LABELS.get(name)
+            emotion = CLASSES.get(name)
             key = f"{split}/{emotion}/{image}"
             if len(box) != len(manifest.BOX):
                 problems.append(f"{where}: {line.strip()!r} is not split/class/file with a class and four corners")

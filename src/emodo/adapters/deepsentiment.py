@@ -42,7 +42,7 @@ def deepsentiment(
 
     Labels: positive, negative. Columns: split, with --folds; source is `Deep Sentiment`.
 
-    Terms: asked from the authors, for research; the images belong to those who posted them. No licence is stated.
+    Licence: asked from the authors, for research; the images belong to those who posted them. No licence is stated.
     Cite: Q. You, J. Luo, H. Jin, J. Yang. Robust Image Sentiment Analysis Using Progressively Trained and Domain
     Transferred Deep Networks. AAAI 2015. For the folds: V. Campos, B. Jou, X. Giro-i-Nieto. From Pixels to Sentiment.
     Image and Vision Computing 2017.
@@ -80,7 +80,7 @@ def deepsentiment(
         for at, line in enumerate(disk.read_lines(file), 1):
             name, label = [*line.rsplit(maxsplit=1), "", ""][:2]
             name = name.replace("\\", "/").rpartition("/")[2]
-            where = f"{file}, line {at}"
+            where = f"{file}: line {at}"
             if not line.strip():
                 continue
             if label not in ("0", "1"):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emodo import manifest
+from emodo import manifest, multilabel
 from emodo.records import InputError
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -198,22 +198,6 @@ def classes(root: Path, adapter: str, labels: Mapping[str, str]) -> tuple[str, d
     raise nothing(root, adapter, f"class folders ({', '.join(sorted(labels))})")
 
 
-def absent(root: Path, missing: Sequence[str], listed: int, skip: bool) -> list[str]:
-    """What to say of listed images that are not there.
-
-    missing: where each is listed and what it is called. listed: how many are listed in all.
-
-    Raises:
-        InputError: Some are missing and `skip` is false, or all are.
-    """
-    if missing and (not skip or len(missing) == listed):
-        advice = "" if len(missing) == listed else ": complete them, or leave them out with --skip_missing"
-        raise_all([f"{root}: {len(missing)} of {listed} listed images are missing{advice}", *missing])
-    return (
-        [f"left out {len(missing)} of {listed} listed images that are missing, first {missing[0]}"] if missing else []
-    )
-
-
 def read_lines(file: Path) -> list[str]:
     r"""The lines of a small text file (UTF-8, with or without BOM) that end in \n, \r\n or \r, or at the file's end.
 
@@ -320,8 +304,10 @@ def save(
     for column, key in (("sequence", manifest.sequence_key), ("subject", manifest.subject_key)):
         if column in whole:
             counts.append(f"{len(set(key(whole)[whole[column].notna()]))} {column}s")
-    labels = {label for cell in whole["emotion"].unique() for label in cell.split("|")}
-    print("; ".join([f"{out}: {', '.join(counts)}, {len(labels)} emotions", *notes]), file=sys.stderr)
+    print(
+        "; ".join([f"{out}: {', '.join(counts)}, {multilabel.apart(whole['emotion']).nunique()} emotions", *notes]),
+        file=sys.stderr,
+    )
     other = [f"{here} {what}, published are {there}" for what, (here, there) in (known or {}).items() if here != there]
     if other:
         print(f"{out}: warning: {'; '.join(other)}", file=sys.stderr)

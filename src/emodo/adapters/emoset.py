@@ -34,7 +34,7 @@ def emoset(
     confounders: brightness and colorfulness (0 to 1 in tenths), scene (254 kinds), object (409 kinds, joined by `|`),
     facial_expression, human_action. Reading them opens one small file an image.
 
-    Terms: asked from the authors (vcc.tech/EmoSet), for research that is not commercial (not verified). Cite: J. Yang,
+    Licence: asked from the authors (vcc.tech/EmoSet), for non-commercial research (not verified). Cite: J. Yang,
     Q. Huang, T. Ding, D. Lischinski, D. Cohen-Or, H. Huang. EmoSet: A Large-scale Visual Emotion Dataset with
     Rich Attributes. ICCV 2023.
     Known faults: attributes are missing where none was found. What one copy writes in three fields is not verified.
@@ -66,7 +66,7 @@ def emoset(
     for name in lists:
         file = base / f"{name}.json"
         for at, entry in enumerate(_json(file, list), 1):
-            where = f"{file}, entry {at}"
+            where = f"{file}: entry {at}"
             image, annotation, emotion = _entry(entry, labels)
             if image is None or emotion is None:
                 problems.append(f"{where}: {json.dumps(entry)[:120]} has no {'image' if image is None else 'emotion'}")

@@ -14,6 +14,7 @@ from emodo import manifest
 from emodo.adapters import disk, emotic_releases
 from emodo.adapters.arrays import write_images
 from emodo.adapters.emotic_releases import SPLITS, VAD, Person
+from emodo.multilabel import JOIN
 from emodo.records import InputError
 
 MATLAB = ("Annotations.mat", "CVPR17_Annotations.mat")
@@ -46,7 +47,7 @@ def emotic(
     are NaN); gender and age as written (Kid, Teenager, Adult); source (mscoco ...); split (official). The npy
     release has no source, its sequence is the original image, and its part extra_train is not read.
 
-    Terms: asked from the authors with a form (github.com/rkosti/emotic), for research that is not commercial. Cite:
+    Licence: asked from the authors with a form (github.com/rkosti/emotic), for research that is not commercial. Cite:
     R. Kosti, J. Alvarez, A. Recasens, A. Lapedriza. Context Based Emotion Recognition using EMOTIC Dataset. TPAMI 2019;
     for CVPR17_Annotations, Emotion Recognition in Context. CVPR 2017.
     Known faults: boxes reach outside their images (they are cut), image sizes in the annotations have sometimes width
@@ -132,7 +133,7 @@ def _fitted(people: list[Person], here: dict[str, str]) -> tuple[pd.DataFrame, l
     origin = [person.original if arrays else person.image.partition("/")[0] for person in people]
     columns = {
         "path": paths,
-        "emotion": ["|".join(person.labels) for person in people],
+        "emotion": [JOIN.join(person.labels) for person in people],
         "sequence" if arrays else "source": origin,
         **dict(zip(manifest.BOX, box.T, strict=True)),
         "split": [person.split for person in people],

@@ -62,7 +62,7 @@ def matlab(file: Path) -> Iterator[Person]:
     for part, split in SPLITS.items():
         for at, record in enumerate(_many(held[part]), 1):
             for number, person in enumerate(_many(getattr(record, "person", None)), 1):
-                where = f"{file}, {part}({at}).person({number})"
+                where = f"{file}: {part}({at}).person({number})"
                 try:
                     yield _matlab_person(where, split, record, person)
                 except (AttributeError, TypeError, ValueError) as error:
@@ -168,9 +168,9 @@ def _rows(
             raise InputError(f"{file}: no column {', '.join(lacking)} (found: {', '.join(titles)})")
         for cells in reader:
             if cells and len(cells) != len(titles):
-                raise InputError(f"{file}, line {reader.line_num}: {len(cells)} cells, and {len(titles)} columns")
+                raise InputError(f"{file}: line {reader.line_num}: {len(cells)} cells, and {len(titles)} columns")
             if cells:
-                yield f"{file}, line {reader.line_num}", split, dict(zip(titles, cells, strict=True))
+                yield f"{file}: line {reader.line_num}", split, dict(zip(titles, cells, strict=True))
 
 
 def _many(value: Any) -> list[Any]:

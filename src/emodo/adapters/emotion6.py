@@ -33,7 +33,7 @@ def emotion6(root: Path, out: Path, neutral: bool = True, skip_missing: bool = F
     six, and images that are neutral to everybody are left out. Images with two largest shares get the first in this
     order, and are counted. No official split.
 
-    Terms: from the authors' page, for research; no licence is stated, the images belong to their owners.
+    Licence: from the authors' page, for research; no licence is stated, the images belong to their owners.
     Cite: K.-C. Peng, T. Chen, A. Sadovnik, A. Gallagher. A Mixed Bag of Emotions: Model, Predict, and Transfer Emotion
     Distributions. CVPR 2015.
     Known faults: few images have a clear majority: look at the largest share before a single label is trusted.
@@ -95,7 +95,7 @@ def _read(file: Path) -> tuple[list[str], np.ndarray, list[str]]:
         if not first and cells[0].strip("[]") == "image_filename":
             order = _order(file, cells)
             continue
-        place = f"{file}, line {at}"
+        place = f"{file}: line {at}"
         name = cells[0].replace("\\", "/").removeprefix("images/")
         try:
             row = [float(cells[column]) for column in order]
@@ -122,5 +122,5 @@ def _order(file: Path, header: list[str]) -> list[int]:
     titles = [title.strip("[]").removeprefix("prob.").strip() for title in header]
     lacking = [name for name in COLUMNS[1:] if name not in titles]
     if lacking:
-        raise InputError(f"{file}, line 1: no column {', '.join(lacking)} (found: {', '.join(titles)})")
+        raise InputError(f"{file}: line 1: no column {', '.join(lacking)} (found: {', '.join(titles)})")
     return [titles.index(name) for name in COLUMNS[1:]]

@@ -25,7 +25,7 @@ def emotion6panda(root: Path, out: Path, source: str = "Emotion-6", overwrite: b
     is one; source. No official split. Positive and negative are not published for it: `emodo prepare relabel --to 2`
     takes WEBEmo's (joy, love and surprise are positive), and --map changes that.
 
-    Terms: from the page of the authors, for research; no licence is stated, the images belong to their owners.
+    Licence: from the page of the authors, for research; no licence is stated, the images belong to their owners.
     Cite: R. Panda, J. Zhang, H. Li, J.-Y. Lee, X. Lu, A. Roy-Chowdhury. Contemplating Visual Emotions: Understanding
     and Overcoming Dataset Bias. ECCV 2018.
     Known faults: the folder `anger/digust` is misspelt (read as disgust). One user removed anger/rage/rage/287.jpg,

@@ -21,7 +21,7 @@ def fi(root: Path, out: Path, overwrite: bool = False) -> Path:
     contentment, disgust, excitement, fear, sadness (Mikels'); four are positive and four negative
     (`emodo prepare relabel --to 2`). Columns: source, which is `FI`. No official split; papers draw their own.
 
-    Terms: asked from the authors, for research; no licence is stated, the images belong to those who posted them.
+    Licence: asked from the authors, for research; no licence is stated, the images belong to those who posted them.
     Cite: Q. You, J. Luo, H. Jin, J. Yang. Building a Large Scale Dataset for Image Emotion Recognition: The Fine Print
     and The Benchmark. AAAI 2016.
     Known faults: images have vanished from the web since, so copies differ in size, and no count is checked. The

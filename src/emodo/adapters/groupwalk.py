@@ -10,6 +10,7 @@ import pandas as pd
 
 from emodo import manifest
 from emodo.adapters import disk
+from emodo.multilabel import JOIN
 from emodo.records import InputError
 
 OPTIONS = {"angry": "anger", "happy": "happiness", "neutral": "neutral", "sad": "sadness"}
@@ -42,7 +43,7 @@ def groupwalk(
     Labels: anger, happiness, neutral, sadness, several of them joined by `|`. Columns: sequence (video), subject (agent
     of a video), split, votes_angry ... votes_sad, source (`GroupWalk`).
 
-    Terms: asked from the authors (GAMMA, University of Maryland), for research. Cite: T. Mittal, P. Guhan, U.
+    Licence: asked from the authors (GAMMA, University of Maryland), for research. Cite: T. Mittal, P. Guhan, U.
     Bhattacharya, R. Chandra, A. Bera, D. Manocha. EmotiCon: Context-Aware Multimodal Emotion Recognition Using Frege's
     Principle. CVPR 2020. That paper's numbers, none verified: 45 videos, 3,544 agents, 10 annotators, 7 options
     merged to these four, 85 % of the data for training.
@@ -93,7 +94,7 @@ def groupwalk(
     given = (votes >= share * most[:, None]) & (votes > 0)
     made = {
         "path": paths,
-        "emotion": ["|".join(labels[row]) for row in given],
+        "emotion": [JOIN.join(labels[row]) for row in given],
         "source": "GroupWalk",
         "subject": [f"{video}/{agent}" for video, agent in zip(texts["video"], texts["agent"], strict=True)],
         "sequence": texts["video"],

@@ -12,9 +12,8 @@ import yaml
 
 from emodo import ontology
 from emodo.manifest import check_target, load, save, suggestion
+from emodo.multilabel import JOIN
 from emodo.records import InputError
-
-JOINED = "|"
 
 
 def relabel(
@@ -64,7 +63,7 @@ def relabel(
     cells = Counter(frame["emotion"])
     held = Counter[str]()
     for cell, rows in cells.items():
-        held.update(dict.fromkeys(cell.split(JOINED), rows))
+        held.update(dict.fromkeys(cell.split(JOIN), rows))
     rest = [label for label in held if label not in own]
     if rest and goal is None:
         raise InputError(f"{map} has no line for {', '.join(sorted(rest))}: add one each, `null` drops a label")
@@ -73,8 +72,7 @@ def relabel(
         found = ontology.mapping(rest, goal, None if labels is None else ontology.target(labels))
     read = {**found.label, **{label: new for label, new in own.items() if label in held}}
     new = {
-        cell: JOINED.join(dict.fromkeys(name for label in cell.split(JOINED) if (name := read[label])))
-        for cell in cells
+        cell: JOIN.join(dict.fromkeys(name for label in cell.split(JOIN) if (name := read[label]))) for cell in cells
     }
     emotion = np.array([new[cell] for cell in frame["emotion"]])
     kept = frame.assign(emotion=emotion).loc[emotion != ""].reset_index(drop=True)
@@ -105,7 +103,7 @@ def _read(file: Path, known: frozenset[str], wanted: tuple[str, ...]) -> dict[st
     table: dict[str, str | None] = {}
     problems: list[str] = []
     for key, value in node.value:
-        where = f"{file}, line {key.start_mark.line + 1}"
+        where = f"{file}: line {key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
             problems.append(f"{where}: write `label: new label`, or `label: null`")
             continue

@@ -41,7 +41,7 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
     upper levels of the tree, from category.txt where there is one; split (official); source (`WEBEmo`). Training on
     2, 7 or 6 emotions: `emodo prepare relabel --to polarity`, `webemo7` or `parrott`.
 
-    Terms: stock photographs of their owners: look at their licences. The lists state none; they are in
+    Licence: stock photographs of their owners: look at their licences. The lists state none; they are in
     ccivit/download_webEmo, from the authors. Cite: R. Panda, J. Zhang, H. Li, J.-Y. Lee, X. Lu, A. Roy-Chowdhury.
     Contemplating Visual Emotions: Understanding and Overcoming Dataset Bias. ECCV 2018.
     Known faults: the README counts six primary emotions, the file has seven, as confusion stands alone. A script in use
@@ -135,7 +135,7 @@ def _from_lists(
                 continue
             lines += 1
             if not number.isdecimal() or int(number) > labels:
-                problems.append(f"{file}, line {at}: {line.strip()[-80:]!r} is no address with a number from 0 to 24")
+                problems.append(f"{file}: line {at}: {line.strip()[-80:]!r} is no address with a number from 0 to 24")
                 continue
             numbers[int(number)] += 1
             name = address.rpartition("/")[2]
@@ -143,7 +143,7 @@ def _from_lists(
             places = [(where, file) for where in (split, None) for file in (name, f"{number}_{name}")]
             found = next((here[place] for place in places if place in here), None)
             if found is None:
-                missing.append(f"{file}, line {at}: {name}")
+                missing.append(f"{file}: line {at}: {name}")
             elif found[0] in used:
                 repeated += 1
             else:
