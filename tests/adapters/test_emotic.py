@@ -168,7 +168,7 @@ def test_combined_labels_and_dimensions_are_those_of_val_and_test(root: Path, tm
 def test_dimensions_that_are_no_number_are_empty_and_counted(root: Path, tmp_path: Path, capsys) -> None:
     frame = read(emotic(root, tmp_path / "out.csv"))
     assert frame["valence"].isna().tolist() == [False, True, False, False, False]
-    assert "1 people have no valence, arousal or dominance" in capsys.readouterr().err
+    assert "1 people lack valence, arousal or dominance" in capsys.readouterr().err
 
 
 def test_boxes_are_cut_to_the_file_and_swapped_sizes_told(root: Path, tmp_path: Path, capsys) -> None:

@@ -89,18 +89,24 @@ def test_unbiasedemo_is_read_alike_and_not_counted(root: Path, tmp_path: Path, c
     assert "published" not in capsys.readouterr().err
 
 
-def test_a_class_that_is_missing_is_told(tmp_path: Path, capsys) -> None:
-    root = touched(tmp_path / "data", "Anger/a/1.jpg", "JOY/b/2.jpg")
-    frame = manifest.load(emotion6panda(root, tmp_path / "out.csv"))
-    assert frame["emotion"].tolist() == ["anger", "joy"]
-    assert "no folder fear, love, sadness, surprise" in capsys.readouterr().err
+def test_folders_in_any_case(tmp_path: Path) -> None:
+    six = ["ANGER", "Fear", "Joy", "love", "sadness", "Surprise"]
+    frame = manifest.load(emotion6panda(touched(tmp_path / "data", *(f"{n}/1.jpg" for n in six)), tmp_path / "out.csv"))
+    assert sorted(frame["emotion"]) == ["anger", "fear", "joy", "love", "sadness", "surprise"]
+
+
+def test_the_other_emotion6_is_not_taken_for_it(tmp_path: Path) -> None:
+    names = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
+    root = touched(tmp_path / "Emotion6", "ground_truth.txt", *(f"images/{name}/1.jpg" for name in names))
+    assert "holds no folder with all of anger, fear, joy, love" in problem(root)
+    assert "emodo prepare emotion6" in problem(root)
 
 
 def test_the_wrong_folder(tmp_path: Path, root: Path) -> None:
-    assert "holds no class folders (anger, fear, joy, love, sadness, surprise)" in problem(root / "images" / "joy")
+    assert "holds no folder with all of anger, fear, joy, love, sadness, surprise" in problem(root / "images" / "joy")
     assert "no such folder" in problem(tmp_path / "absent")
     empty = tmp_path / "empty"
-    for name in ("anger", "joy"):
+    for name in ("anger", "fear", "joy", "love", "sadness", "surprise"):
         (empty / name).mkdir(parents=True)
     assert "no images in its class folders" in problem(empty)
     assert "emodo prepare fi" in problem(touched(tmp_path / "other", "emotion_dataset/awe/1.jpg"))

@@ -84,6 +84,10 @@ def test_a_table_elsewhere_and_of_another_kind(root: Path, tmp_path: Path) -> No
     assert groupwalk(root, tmp_path / "b.csv", table=tmp_path / "t.parquet").read_text() == straight
 
 
+def test_images_start_from_the_tables_folder(root: Path, tmp_path: Path) -> None:
+    assert len(manifest.load(groupwalk(tmp_path, tmp_path / "out.csv"))) == 3
+
+
 def test_boxes_are_cut_or_left_out_and_counted(root: Path, tmp_path: Path, capsys) -> None:
     rows = [ROWS[0].replace("10,8,25,30", "-5,8,25,99"), ROWS[1], ROWS[2].replace("0,0,10,10", "70,0,80,10")]
     frame = manifest.load(groupwalk(table(root, HEADER, *rows), tmp_path / "out.csv"))

@@ -113,28 +113,36 @@ def test_folders_that_lost_a_digit_are_refused_without_lists(tmp_path: Path) -> 
 
 
 def test_folders_by_number_alone(tmp_path: Path) -> None:
-    root = touched(tmp_path / "data", "train/0/a.jpg", "train/24/b.jpg", "val/13/c.jpg", "test/7/d.jpg")
-    assert {name: [row[0], row[-1]] for name, row in rows(webemo(root, tmp_path / "out.csv")).items()} == {
-        "a.jpg": ["affection", "train"],
-        "b.jpg": ["zest", "train"],
-        "c.jpg": ["neglect", "validation"],
-        "d.jpg": ["envy", "test"],
-    }
+    root = touched(tmp_path / "data", *(f"train/{n}/{n}.jpg" for n in range(25)), "val/13/c.jpg", "test/7/d.jpg")
+    found = rows(webemo(root, tmp_path / "out.csv"))
+    assert [found[f"{n}.jpg"][0] for n in range(25)] == list(SETS["webemo"])
+    assert found["0.jpg"] == ["affection", "love", "positive", "train"]
+    assert [found["c.jpg"][0], found["c.jpg"][-1]] == ["neglect", "validation"]
+    assert [found["d.jpg"][0], found["d.jpg"][-1]] == ["envy", "test"]
 
 
 def test_folders_by_name_in_either_spelling(tmp_path: Path, capsys) -> None:
-    files = ["images/train/cheerfulness/a.jpg", "images/train/irritabilty/b.jpg", "images/test/Irritability/c.jpg"]
-    root = touched(tmp_path / "data", *files, "images/test/lust/d.jpg", "images/test/bored/e.jpg")
-    assert {name: row[0] for name, row in rows(webemo(root, tmp_path / "out.csv")).items()} == {
-        **{"a.jpg": "cheerfullness", "b.jpg": "irritabilty", "c.jpg": "irritabilty", "d.jpg": "lust"}
-    }
+    names = [{"cheerfullness": "cheerfulness"}.get(name, name) for name in SETS["webemo"]]
+    files = [f"images/train/{name}/{name}.jpg" for name in names]
+    root = touched(tmp_path / "data", *files, "images/test/Irritability/c.jpg", "images/test/bored/e.jpg")
+    found = rows(webemo(root, tmp_path / "out.csv"))
+    assert found["cheerfulness.jpg"][0] == "cheerfullness"
+    assert found["irritabilty.jpg"][0] == found["c.jpg"][0] == "irritabilty"
+    assert len(found) == 26
     assert "left out 1 images in no emotion's folder, first" in capsys.readouterr().err
 
 
 def test_folders_without_train_and_test_have_no_split(tmp_path: Path) -> None:
-    root = touched(tmp_path / "data", "zest/a.jpg", "lust/b.jpg")
+    root = touched(tmp_path / "data", *(f"{name}/1.jpg" for name in SETS["webemo"]))
     assert "split" not in manifest.load(webemo(root, tmp_path / "out.csv"))
-    assert "2 images are in no folder train or test" in problem(touched(root, "train/lust/c.jpg"))
+    assert "25 images are in no folder train or test, first" in problem(touched(root, "train/lust/c.jpg"))
+
+
+def test_a_folder_that_lacks_is_named_and_so_is_another_data_set(tmp_path: Path) -> None:
+    root = touched(tmp_path / "data", *(f"train/{n}/1.jpg" for n in range(23)))
+    assert "holds no folder of sympathy, zest, by name or by number" in problem(root)
+    other = touched(tmp_path / "Emotion6", "images/disgust/1.jpg", "images/sadness/1.jpg", "images/surprise/1.jpg")
+    assert "emodo prepare emotion6" in problem(other)
 
 
 def test_an_image_that_is_listed_again_is_counted(root: Path, tmp_path: Path, capsys) -> None:
@@ -179,7 +187,7 @@ def test_a_category_file_is_data_or_refused(root: Path, text: str) -> None:
 
 def test_a_category_file_of_other_emotions_is_refused(root: Path) -> None:
     (root / "category.txt").write_text(category().replace("'zest'", "'bliss'"))
-    assert "category.txt has bliss, and WEBEmo has the 25" in problem(root)
+    assert "category.txt has bliss, and WEBEmo has affection, cheerfullness" in problem(root)
     (root / "category.txt").write_text("labels=[('affection', 'love', '+')]")
     assert "category.txt has 1 emotions" in problem(root)
 
@@ -203,11 +211,11 @@ def test_numbers_that_count_from_one_are_refused(root: Path) -> None:
 
 def test_lists_alone_are_no_images(tmp_path: Path) -> None:
     root = listed(tmp_path / "data", TRAIN, TEST)
-    assert problem(root) == f"{root} holds addresses and no images: download them first, see --help"
+    assert problem(root).startswith(f"{root} holds addresses and no images: download these")
     assert "7 of 7 listed images are missing" in problem(touched(root, "train/0/other.jpg"))
 
 
 def test_the_wrong_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no images" in problem(tmp_path / "empty")
-    assert "images in folders of the 25 emotions" in problem(touched(tmp_path / "other", "happy/a.jpg"))
+    assert "holds no folder of any emotion" in problem(touched(tmp_path / "other", "happy/a.jpg"))

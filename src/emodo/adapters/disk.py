@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -176,26 +176,25 @@ def nothing(root: Path, adapter: str, wanted: str) -> InputError:
     )
 
 
-def classes(root: Path, adapter: str, labels: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The folder that lies least deep in ROOT and holds two or more folders of these names, in any case.
-
-    labels: name of a class's folder in lower case -> its label.
+def classes(root: Path, adapter: str, labels: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """The folder that lies least deep in ROOT and holds a folder for each of these labels, in any case.
 
     Returns:
-        The folder, absolute, and the names that it holds with their labels.
+        The folder, absolute, and the names of its folders with their labels.
 
     Raises:
         InputError: There is none.
     """
+    wanted = set(labels)
     level = [str(root.absolute())]
     for _ in range(DEPTH + 1):
         below = {folder: [entry.name for entry in _entries(folder) if entry.is_dir()] for folder in level}
-        most = max(below, key=lambda folder: sum(name.lower() in labels for name in below[folder]), default=str(root))
-        found = {name: labels[name.lower()] for name in below.get(most, ()) if name.lower() in labels}
-        if len(found) > 1:
-            return most, found
+        for folder, names in sorted(below.items()):
+            found = {name: name.lower() for name in names if name.lower() in wanted}
+            if wanted <= set(found.values()):
+                return folder, found
         level = [f"{folder}{os.sep}{name}" for folder, names in below.items() for name in names]
-    raise nothing(root, adapter, f"class folders ({', '.join(sorted(labels))})")
+    raise nothing(root, adapter, f"folder with all of {', '.join(sorted(wanted))}")
 
 
 def read_lines(file: Path) -> list[str]:

@@ -155,7 +155,5 @@ def _fitted(people: list[Person], here: dict[str, str]) -> tuple[pd.DataFrame, l
     say(len(kept) - len(whole), f"people are outside their image or in one of {len(unread)} that cannot be read")
     once = whole.drop_duplicates(["path", *manifest.BOX], ignore_index=True)
     say(len(whole) - len(once), "people have the image and the box of another, and were left out")
-    say(
-        int(np.isnan(once[list(VAD)].to_numpy(float)).any(axis=1).sum()), "people have no valence, arousal or dominance"
-    )
+    say(int(np.isnan(once[list(VAD)].to_numpy(float)).any(axis=1).sum()), "people lack valence, arousal or dominance")
     return once, notes

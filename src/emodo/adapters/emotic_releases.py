@@ -207,6 +207,8 @@ def _box(values: list[Any]) -> list[float]:
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, int | float):  # most are, and asking NumPy is slow
+        return float(value)
     return nan if value is None or np.size(value) == 0 else float(value)
 
 

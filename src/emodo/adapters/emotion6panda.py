@@ -39,10 +39,10 @@ def emotion6panda(root: Path, out: Path, source: str = "Emotion-6", overwrite: b
         overwrite: Replace OUT where it exists.
 
     Raises:
-        InputError: No folders of these emotions, or no image in them.
+        InputError: No folder that holds one for each of these emotions, or no image in them.
     """
     disk.check(root, out, overwrite)
-    base, folders = disk.classes(root, "emotion6panda", {name: name for name in SETS["parrott"]})
+    base, folders = disk.classes(root, "emotion6panda", SETS["parrott"])
     rows = [
         (path, emotion, _sub_emotion(path[len(base) + len(name) + 2 :]))
         for name, emotion in folders.items()
@@ -51,10 +51,8 @@ def emotion6panda(root: Path, out: Path, source: str = "Emotion-6", overwrite: b
     if not rows:
         raise disk.nothing(root, "emotion6panda", "images in its class folders")
     frame = pd.DataFrame(sorted(rows), columns=["path", "emotion", "sub_emotion"]).assign(source=source)
-    lacking = [name for name in SETS["parrott"] if name not in folders.values()]
-    notes = [f"no folder {', '.join(lacking)}"] if lacking else []
     known = {"images": (len(frame), 8350)} if source == "Emotion-6" else {}
-    return disk.save(frame, root, out, known, notes, check_files=False)
+    return disk.save(frame, root, out, known, check_files=False)
 
 
 def _sub_emotion(path: str) -> str | None:

@@ -33,14 +33,12 @@ def fi(root: Path, out: Path, overwrite: bool = False) -> Path:
         overwrite: Replace OUT where it exists.
 
     Raises:
-        InputError: No folders of these emotions, or no image in them.
+        InputError: No folder that holds one for each of these emotions, or no image in them.
     """
     disk.check(root, out, overwrite)
-    base, folders = disk.classes(root, "fi", {name: name for name in SETS["mikels"]})
+    base, folders = disk.classes(root, "fi", SETS["mikels"])
     rows = [(path, emotion) for name, emotion in folders.items() for path in disk.images(f"{base}{os.sep}{name}")]
     if not rows:
         raise disk.nothing(root, "fi", "images in its class folders")
-    lacking = [name for name in SETS["mikels"] if name not in folders.values()]
     frame = pd.DataFrame(sorted(rows), columns=["path", "emotion"]).assign(source="FI")
-    notes = [f"no folder {', '.join(lacking)}"] if lacking else []
-    return disk.save(frame, root, out, notes=notes, check_files=False)
+    return disk.save(frame, root, out, check_files=False)

@@ -31,14 +31,14 @@ def groupwalk(
     not known to emodo, and no reader of them was found: this adapter reads a table that you write from them. It fits
     any videos with people in boxes and these four labels.
 
-    ROOT holds the frames as images and groupwalk.csv (or .tsv, .parquet), a row a person in a frame:
+    ROOT holds groupwalk.csv (or .tsv, .parquet) beside the frames as images, a row a person in a frame:
 
         image,video,agent,x1,y1,x2,y2,angry,happy,neutral,sad,split
         frames/01/000120.jpg,01,3,410,88,455,230,0,6,4,0,train
 
-    image is the frame's file from ROOT; x1 to y2 are pixels, x2 and y2 exclusive; the four options hold votes, or 1
-    and 0. A person has every label with at least SHARE of the votes of the option that has most: a rule of emodo's,
-    not of the paper's. split is optional; further columns are kept.
+    image is the frame's file, from the table's folder; x1 to y2 are pixels, x2 and y2 exclusive; the four options hold
+    votes, or 1 and 0. A person has every label with at least SHARE of the votes of the option that has most: a rule of
+    emodo's, not of the paper's. split is optional; further columns are kept.
 
     Labels: anger, happiness, neutral, sadness, several of them joined by `|`. Columns: sequence (video), subject (agent
     of a video), split, votes_angry ... votes_sad, source (`GroupWalk`).
@@ -50,9 +50,9 @@ def groupwalk(
     Known faults: frames of one video are alike: split by video (`emodo split random` does).
 
     Args:
-        root: The folder that the table's images start from.
+        root: The folder of the table and its images, or one around it; with --table the one that images start from.
         out: The manifest to write (.parquet, .csv or .tsv).
-        table: The table, where it is not groupwalk.csv, .tsv or .parquet in ROOT.
+        table: The table, where it is not groupwalk.csv, .tsv or .parquet beside the images.
         share: The votes that make a label, as a part of the votes of the person's first label.
         skip_missing: Leave rows out whose image is not there, and say how many.
         overwrite: Replace OUT where it exists.
@@ -81,8 +81,9 @@ def groupwalk(
         "image, video or agent is empty": np.array([not all(row) for row in zip(*texts.values(), strict=True)]),
     }
     disk.raise_all([f"{file}: row {row + 1}: {what}" for what, at in wrong.items() for row in np.flatnonzero(at)])
-    here = set(disk.images(root))
-    paths = [f"{root.absolute()}/{image.replace(chr(92), '/')}" for image in texts["image"]]
+    base = root if table else file.parent
+    here = set(disk.images(base))
+    paths = [f"{base.absolute()}/{image.replace(chr(92), '/')}" for image in texts["image"]]
     there = np.array([path in here for path in paths])
     missing = [f"{file}: row {row + 1}: no image {texts['image'][row]}" for row in np.flatnonzero(~there)]
     notes = disk.absent(root, missing, len(frame), skip_missing)

@@ -32,7 +32,7 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
     Published are category.txt, train25.txt and test25.txt, lines of `address number`, and no images. ROOT holds them
     and what you have downloaded: train|test/<0-24>/<file name>, files anywhere under their names in the
     addresses, or folders by name, <phase>/<emotion>/*.jpg, where also a phase validation occurs. Where there are lists,
-    they give the labels and the folders do not count. Many addresses are dead: images that are listed and not there
+    they give the labels and the folders do not count; without, all 25 folders must be there. Many addresses are dead: images that are listed and not there
     are counted and left out.
 
     Labels, numbers 0 to 24: affection, cheerfullness, confusion, contentment, disappointment, disgust, enthrallment,
@@ -53,8 +53,8 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
         overwrite: Replace OUT where it exists.
 
     Raises:
-        InputError: No images, none of the listed ones, a line that is no address with a number, folders that keep the
-            last digit alone, a category.txt that is no such tree.
+        InputError: No images, none of the listed ones, a line that is no address with a number, no lists and a folder
+            that lacks, folders that keep the last digit alone, a category.txt that is no such tree.
     """
     disk.check(root, out, overwrite)
     category = disk.search(root, "category.txt")
@@ -63,7 +63,11 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
     start = len(str(root.absolute())) + 1
     images = [(path, *_place(path[start:].split(os.sep)[:-1])) for path in disk.images(root)]  # noqa: PTH206
     if not images:
-        what = "addresses and no images: download them first, see --help" if lists else "no images"
+        what = (
+            "addresses and no images: download these, anywhere below it, under the last part of their address"
+            if lists
+            else "no images"
+        )
         raise InputError(f"{root} holds {what}") if lists else disk.nothing(root, "webemo", "images")
     known: dict[str, tuple[int, int]] = {}
     if lists:
@@ -104,9 +108,7 @@ def _tree(file: Path) -> Tree:
     strange = sorted(set(names) - set(SETS["webemo"]))
     if strange or len(set(names)) != len(SETS["webemo"]):
         what = f"has {', '.join(strange)}" if strange else f"has {len(set(names))} emotions"
-        raise InputError(
-            f"{file} {what}, and WEBEmo has the 25 of emodo prepare webemo --help: replace it or remove it"
-        )
+        raise InputError(f"{file} {what}, and WEBEmo has {', '.join(SETS['webemo'])}: replace it or remove it")
     return tree
 
 
@@ -184,14 +186,16 @@ def _from_folders(
         else:
             rows.append((path, split, numbers[label.lower()]))
             numbered |= {int(label)} if label.isdecimal() else set()
-    if not rows:
-        raise disk.nothing(root, "webemo", "images in folders of the 25 emotions, by name or number")
-    if numbered and max(numbered) < 10:
+    lacking = [name for at, (name, _, _) in enumerate(tree) if at not in {number for _, _, number in rows}]
+    if lacking and numbered and max(numbered) < 10:
         raise InputError(
             f"{root} has the numbered folders 0 to 9 alone, of 25: a script in use keeps the last digit of a number, "
             "so that affection, horror and shame lie in one folder: put train25.txt and test25.txt into ROOT, which "
             "have the labels by file name"
         )
+    if lacking:
+        told = "of any emotion" if len(lacking) == len(tree) else f"of {', '.join(lacking)}"
+        raise disk.nothing(root, "webemo", f"folder {told}, by name or by number, and no train25.txt")
     notes = [f"left out {len(strange)} images in no emotion's folder, first {strange[0]}"] if strange else []
     undecided = [path for path, split, _ in rows if split is None]
     if undecided and len(undecided) < len(rows):
