@@ -30,10 +30,10 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
     the label; nobody has checked single images.
 
     Published are category.txt, train25.txt and test25.txt, lines of `address number`, and no images. ROOT holds them
-    and what you have downloaded: train|test/<0-24>/<file name>, files anywhere under their names in the
-    addresses, or folders by name, <phase>/<emotion>/*.jpg, where also a phase validation occurs. Where there are lists,
-    they give the labels and the folders do not count; without, all 25 folders must be there. Many addresses are dead: images that are listed and not there
-    are counted and left out.
+    and what you have downloaded: train|test/<0-24>/<file name>, or files anywhere under their names in the addresses.
+    The lists give the labels, and the folders do not count. Many addresses are dead: images that are listed and not
+    there are counted and left out. Without lists, folders by name or by number are read, <phase>/<emotion>/*.jpg,
+    where also a phase validation occurs; all 25 must be there.
 
     Labels, numbers 0 to 24: affection, cheerfullness, confusion, contentment, disappointment, disgust, enthrallment,
     envy, exasperation, gratitude, horror, irritabilty, lust, neglect, nervousness, optimism, pride, rage, relief,
@@ -186,7 +186,8 @@ def _from_folders(
         else:
             rows.append((path, split, numbers[label.lower()]))
             numbered |= {int(label)} if label.isdecimal() else set()
-    lacking = [name for at, (name, _, _) in enumerate(tree) if at not in {number for _, _, number in rows}]
+    held = {number for _, _, number in rows}
+    lacking = [name for at, (name, _, _) in enumerate(tree) if at not in held]
     if lacking and numbered and max(numbered) < 10:
         raise InputError(
             f"{root} has the numbered folders 0 to 9 alone, of 25: a script in use keeps the last digit of a number, "
