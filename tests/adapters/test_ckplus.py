@@ -146,7 +146,7 @@ def test_the_same_label_twice_is_no_contradiction(place, prepare) -> None:
 def test_a_folder_of_something_else(place, refusal) -> None:
     root = place({"KDEF/AF01/AF01ANS.JPG": None}, "kdef")
     assert refusal(ckplus, root) == (
-        "kdef holds no image like S005_001_00000011.png (5 folders deep); found KDEF/: it looks like data for emodo "
+        "kdef holds no image like S005_001_00000011.png (7 folders deep); found KDEF/: it looks like data for emodo "
         "prepare kdef"
     )
     only_images = place({name: None for name in sequences() if "emotion" not in name}, "images")

@@ -73,7 +73,7 @@ def test_the_same_image_twice(place, refusal) -> None:
 def test_a_folder_of_something_else(place, refusal) -> None:
     root = place({"Sessions/1/S001-100.avi": None}, "mmi")
     assert refusal(jaffe, root) == (
-        "mmi holds no image like KA.AN1.39.tiff (5 folders deep); found Sessions/: it looks like data for emodo "
+        "mmi holds no image like KA.AN1.39.tiff (7 folders deep); found Sessions/: it looks like data for emodo "
         "prepare mmi"
     )
     assert refusal(mmi, place(FILES)).endswith("it looks like data for emodo prepare jaffe")

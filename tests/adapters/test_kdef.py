@@ -33,7 +33,7 @@ def test_the_name_says_all(place, prepare) -> None:
 
 def test_codes_stand_for_emotions_and_genders(place, prepare) -> None:
     frame, _ = prepare(kdef, place(FILES))
-    codes = frame["path"].str.extract(r"[FM]\d\d(..)")[0]
+    codes = frame["path"].str.extract(r"[FM]\d\d(..)[FHLSR]+\.")[0]
     assert set(zip(codes, frame["emotion"], strict=True)) == {
         ("AF", "fear"),
         ("AN", "anger"),
@@ -99,5 +99,5 @@ def test_a_folder_of_something_else(place, refusal) -> None:
     assert refusal(kdef, place({"KA.AN1.39.tiff": None})).endswith("it looks like data for emodo prepare jaffe")
     assert refusal(jaffe, place({"AF01/AF01ANS.JPG": None}, "b")).endswith("it looks like data for emodo prepare kdef")
     assert refusal(kdef, place({"a/": None}, "empty")) == (
-        "empty holds no picture like AF01ANS.JPG (5 folders deep); found a/: see emodo prepare kdef --help"
+        "empty holds no picture like AF01ANS.JPG (7 folders deep); found a/: see emodo prepare kdef --help"
     )

@@ -95,7 +95,7 @@ def test_root_may_lie_below_the_cameras_folder(place, prepare) -> None:
 def test_what_is_there_is_named_where_the_camera_or_the_crop_is_not(place, refusal) -> None:
     root = place({name: None for name in recordings() if "/NI/" in name and "/Dark/" in name}, "dark")
     assert refusal(oulucasia, root) == (
-        "dark holds no image like VL/Strong/P001/Anger/000.jpeg (but NI/Dark) (5 folders deep); found OriginalImg/: "
+        "dark holds no image like VL/Strong/P001/Anger/000.jpeg (but NI/Dark) (7 folders deep); found OriginalImg/: "
         "see emodo prepare oulucasia --help"
     )
     assert "no image like VL_Acropped/" in refusal(oulucasia, place(recordings()), cropped=True)

@@ -88,12 +88,13 @@ def affectnet(
             folder that is no class.
     """
     disk.check(root, out, overwrite)
-    lists = {name: found for name in LISTS if (found := disk.search(root, name))}
     sets = {name: found for name in SETS if (found := disk.search(root, name))}
-    if lists:
-        frame, notes = _full(root, lists, boxes, skip_missing)
-    elif any((found / "annotations").is_dir() for found in sets.values()):
+    eight = any((found / "annotations").is_dir() for found in sets.values())
+    lists = {} if eight else {name: found for name in LISTS if (found := disk.search(root, name))}
+    if eight:
         frame, notes = _eight(root, sets, skip_missing)
+    elif lists:
+        frame, notes = _full(root, lists, boxes, skip_missing)
     else:
         numbers = {str(number): emotion for number, emotion in enumerate(EMOTIONS)}
         frame, outside, _ = class_folders(root, PARTS | SETS, names(*EMOTIONS) | numbers)

@@ -64,6 +64,6 @@ def names(*emotions: str) -> dict[str, str]:
 
 
 def _unknown(folder: str, count: int, labels: Mapping[str, str]) -> str:
-    meant = manifest.suggestion(folder.rpartition(os.sep)[2], set(labels.values()))
+    meant = manifest.suggestion(folder.rpartition(os.sep)[2], labels)
     advice = f"did you mean {meant!r}? Rename it" if meant else f"expected one of {', '.join(sorted(labels))}"
     return f"{folder}: the folder of {count} images is no class of the data set: {advice}"

@@ -23,14 +23,14 @@ from emodo.records import InputError
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}  # left by Windows and by macOS's archives
-DEPTH = 5  # folders that a download is wrapped in, at most
+DEPTH = 7  # how deep the data set's own folders are looked for: downloads are wrapped
 LISTED = 10_000  # files and folders that are looked at for a suggestion
 
 # Adapter -> the names of files and folders that its data set alone has. A wrong adapter suggests the right one by it.
 TELLTALES = {
-    "ckplus": r"cohn-kanade-images|ck\+|S\d{3}_\d{3}_\d{8}(_emotion\.txt|\.png)",
+    "ckplus": r"cohn-kanade-images|ck\+|S\d{3}_\d{3}_\d{8}_emotion\.txt",
     "mmi": r"S\d{3}-\d{3}\.(avi|xml)|mmi-facial-expression-database.*",
-    "oulucasia": r"oulu.?casia.*|(VL|NI)_Acropped|B_OriginalImg|P\d{3}_[A-Z][a-z]+_\d{3}\.png",
+    "oulucasia": r"oulu.casia.*|(VL|NI)(_Acropped)?|B_OriginalImg",
     "mixbasic": r"MixBasic|emotion_labels\.pkl",
     "fer2013": r"fer2013\.csv|icml_face_data\.csv",
     "ferplus": r"fer2013new\.csv|FER2013(Train|Valid|Test)|FERPlus.*",
@@ -154,11 +154,15 @@ def search(root: Path, *names: str) -> Path | None:
     for _ in range(DEPTH):
         if found is not None or not level:
             break
-        entries = [entry for folder in level for entry in _entries(folder)]
-        hits = [entry for entry in entries if entry.name.lower() in wanted]
-        if hits:
-            found = Path(min(hits, key=lambda hit: (wanted.index(hit.name.lower()), hit.path)).path)
-        level = [entry.path for entry in entries if entry.is_dir()]
+        hits: list[tuple[int, str]] = []
+        below: list[str] = []
+        for entry in (entry for folder in level for entry in _entries(folder)):
+            if entry.name.lower() in wanted:
+                hits.append((wanted.index(entry.name.lower()), entry.path))
+            if entry.is_dir():
+                below.append(entry.path)
+        found = Path(min(hits)[1]) if hits else None
+        level = below
     while found is not None and found.is_dir() and (found / found.name).is_dir():
         found = found / found.name
     return found
@@ -229,7 +233,7 @@ def read_rows(table: Path, columns: Sequence[str], order: Sequence[str] = ()) ->
             reader = csv.reader(opened)
             first = next(reader, [])
             names = [name.strip().lower() for name in first]
-            headless = len(first) == len(order) and not set(names) & set(order)
+            headless = bool(order) and len(first) == len(order) and not set(names) & set(order)
             lacking = [] if headless else [name for name in columns if name not in names]
             if lacking:
                 found = ", ".join(names[:9]) or "none"
@@ -313,10 +317,12 @@ def save(
     return out
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM]
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM:
+                    yield entry
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from None
 

@@ -75,7 +75,7 @@ def ferplus(root: Path, out: Path, overwrite: bool = False) -> Path:
                 "and so on, or FER2013's fer2013.csv"
             )
         folder = out.with_name(f"{out.stem}_images")
-        paths = pixels.write(_faces(table, labels, faces), folder, len(kept)) if kept else []
+        paths = pixels.write(_faces(table, labels, faces), folder, len(kept))
     else:
         missing = [label for label in kept if (label.usage, label.name) not in images]
         disk.raise_all([f"{table}: line {label.line}: no image {label.name} of {label.usage}" for label in missing])

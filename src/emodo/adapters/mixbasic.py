@@ -92,7 +92,7 @@ def _labels(pickled: Path, problems: list[str]) -> dict[str, str]:
         problems.append(f"{pickled} holds no dictionary from images to emotions")
         return {}
     labels: dict[str, str] = {}
-    for key, value in sorted(cast("dict[object, object]", held).items(), key=str):
+    for key, value in sorted(cast("dict[object, object]", held).items(), key=lambda item: str(item[0])):
         emotion = manifest.ALIASES.get(str(value).lower(), str(value).lower())
         if not isinstance(key, str) or emotion not in manifest.EMOTIONS:
             problems.append(f"{pickled}: {key!r}: {value!r} is no emotion")

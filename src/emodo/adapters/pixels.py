@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +37,20 @@ def face(text: str) -> bytes:
     return values.astype(np.uint8).tobytes()
 
 
-def write(faces: Iterable[tuple[str, bytes]], folder: Path, about: int) -> list[str]:
+def write(faces: Iterator[tuple[str, bytes]], folder: Path, about: int) -> list[str]:
     """Write named faces as PNG, and return the files' absolute paths. `about`: how many there will be, roughly.
 
     A new folder is whole or absent. In one that is there already, images stay that are as they would be written, and
-    each other one is replaced in one step.
+    each other one is replaced in one step. Without any face there is no folder.
     """
+    first = list(islice(faces, 1))
+    if not first:
+        return []
     new = not folder.is_dir() or not any(folder.iterdir())
     written: list[str] = []
     with files.new_folder(folder) if new else nullcontext(folder) as target:
-        for name, values in track(faces, "images", total=about, console=Console(stderr=True), disable=about < 2000):
+        shown = {"total": about, "console": Console(stderr=True), "disable": about < 2000}
+        for name, values in track(chain(first, faces), "images", **shown):
             png = io.BytesIO()
             Image.frombytes("L", (SIDE, SIDE), values).save(png, "PNG")
             file = target / name
