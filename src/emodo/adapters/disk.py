@@ -302,13 +302,15 @@ def save(
         raise InputError("; ".join([f"{root}: no image is left", *notes]))
     whole = manifest.validate(frame, root, root, emotions, check_files)
     manifest.save(whole, out)
-    images = whole["file"].nunique()
+    images = len(set(whole["file"]))
     counts = [f"{images} images" if images == len(whole) else f"{len(whole)} rows of {images} images"]
     for column, key in (("sequence", manifest.sequence_key), ("subject", manifest.subject_key)):
         if column in whole:
             counts.append(f"{len(set(key(whole)[whole[column].notna()]))} {column}s")
     print(
-        "; ".join([f"{out}: {', '.join(counts)}, {multilabel.apart(whole['emotion']).nunique()} emotions", *notes]),
+        "; ".join(
+            [f"{out}: {', '.join(counts)}, {len(set(multilabel.apart(whole.loc[:, 'emotion'])))} emotions", *notes]
+        ),
         file=sys.stderr,
     )
     other = [f"{here} {what}, published are {there}" for what, (here, there) in (known or {}).items() if here != there]

@@ -99,7 +99,9 @@ def _tree(file: Path) -> Tree:
     """The tree of category.txt, which is a Python assignment `labels = [(emotion, primary, sign), ...]`."""
     try:
         [statement] = ast.parse("\n".join(disk.read_lines(file))).body
-        held = ast.literal_eval(statement.value) if isinstance(statement, ast.Assign) else None
+        if not isinstance(statement, ast.Assign):
+            raise ValueError("no assignment")
+        held = ast.literal_eval(statement.value)
         tree = [(str(name), str(primary), SIGNS[sign]) for name, primary, sign in held]
     except (SyntaxError, ValueError, KeyError, TypeError, MemoryError, RecursionError):
         raise InputError(f"{file} is not labels = [('affection', 'love', '+'), ...]: replace it or remove it") from None
