@@ -29,7 +29,7 @@ def test_boxes_are_top_left_right_bottom(place, prepare) -> None:
         ["data/image/origin/angry_actor_104.jpg", "happiness", "ExpW", 30, 2, 38, 19, "1", "8.0"],
     ]
     assert frame["emotion"].tolist()[2:] == ["disgust", "fear", "happiness", "sadness", "surprise", "neutral"]
-    assert said == "out.csv: 8 images, 7 emotions\nout.csv: warning: 8 faces listed, published are 91793\n"
+    assert said == "out.csv: 8 rows of 7 images, 7 emotions\nout.csv: warning: 8 faces listed, published are 91793\n"
     assert ADAPTERS["expw"] is expw
     assert EMOTIONS[0] == "anger"
 

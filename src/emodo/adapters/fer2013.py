@@ -59,7 +59,8 @@ def fer2013(root: Path, out: Path, overwrite: bool = False) -> Path:
     if table is None or not table.is_file():
         return _folders(root, out)
     rows: list[tuple[str, str, str]] = []
-    images = pixels.write(_faces(table, rows), out.with_name(f"{out.stem}_images"), sum(pixels.PUBLISHED.values()))
+    about = table.stat().st_size // pixels.ROW_BYTES
+    images = pixels.write(_faces(table, rows), out.with_name(f"{out.stem}_images"), about)
     frame = pd.DataFrame(rows, columns=["emotion", "split", "usage"])
     frame.insert(0, "path", images)
     frame.insert(2, "source", SOURCE)

@@ -18,6 +18,7 @@ from rich.progress import track
 from emodo import files
 
 SIDE = 48
+ROW_BYTES = 8_300  # of a table, on average
 USAGES = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 PUBLISHED = {"Training": 28_709, "PublicTest": 3_589, "PrivateTest": 3_589}
 
@@ -49,8 +50,8 @@ def write(faces: Iterator[tuple[str, bytes]], folder: Path, about: int) -> list[
     new = not folder.is_dir() or not any(folder.iterdir())
     written: list[str] = []
     with files.new_folder(folder) if new else nullcontext(folder) as target:
-        shown = {"total": about, "console": Console(stderr=True), "disable": about < 2000}
-        for name, values in track(chain(first, faces), "images", **shown):
+        rest = chain(first, faces)
+        for name, values in track(rest, "images", total=about, console=Console(stderr=True), disable=about < 2000):
             png = io.BytesIO()
             Image.frombytes("L", (SIDE, SIDE), values).save(png, "PNG")
             file = target / name
