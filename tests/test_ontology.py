@@ -145,8 +145,10 @@ def test_labels_without_a_map_are_refused(labels: list[str], to: str, of: str | 
         mapping(labels, to, of)
 
 
-def test_other_spellings_lead_to_known_labels() -> None:
-    assert set(ontology.ALIASES.values()) <= ontology.EMOTIONS
-    assert not set(ontology.ALIASES) & ontology.EMOTIONS
-    assert ontology.ALIASES["digust"] == "disgust"
-    assert ontology.ALIASES["cheerfulness"] == "cheerfullness"
+def test_other_words_and_spellings_lead_to_known_labels() -> None:
+    for words in (ontology.ALIASES, ontology.SPELLINGS):
+        assert set(words.values()) <= ontology.EMOTIONS
+        assert not set(words) & ontology.EMOTIONS
+    assert ontology.ALIASES["happy"] == "happiness"
+    assert ontology.SPELLINGS["digust"] == "disgust"
+    assert ontology.SPELLINGS["cheerfulness"] == "cheerfullness"

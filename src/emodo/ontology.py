@@ -45,7 +45,7 @@ SETS: dict[str, tuple[str, ...]] = {
 }
 EMOTIONS = frozenset(label for labels in SETS.values() for label in labels)
 
-# Other words for the basic emotions, as data sets name their folders and classes, and other spellings.
+# Other words for the basic emotions, as data sets name their folders and classes.
 ALIASES = {
     "angry": "anger",
     "contemptuous": "contempt",
@@ -56,7 +56,11 @@ ALIASES = {
     "happy": "happiness",
     "sad": "sadness",
     "surprised": "surprise",
-    "cheerfulness": "cheerfullness",
+}
+
+# What files and folders of single data sets have in the place of a label.
+SPELLINGS = {
+    "cheerfulness": "cheerfullness",  # WEBEmo, corrected by its users
     "irritability": "irritabilty",
     "digust": "disgust",  # a folder of Emotion-6
     "disquitement": "disquietment",  # in the READMEs of EMOTIC's authors

@@ -33,9 +33,10 @@ def caers(
     Labels, in the order of the lists' classes 0 to 6: anger, disgust, fear, happiness, neutral, sadness, surprise.
     Columns: split (official: train, test), source (`CAER-S`), x1 to y2 with --boxes.
 
-    Licence: from caer-dataset.github.io after a form, for research that is not commercial (not verified). The
+    Licence: from caer-dataset.github.io after a form, for research that is not commercial (unverified). The
     lists of faces state no licence. Cite: J. Lee, S. Kim, S. Kim, J. Park, K. Sohn. Context-Aware Emotion Recognition
     Networks. ICCV 2019.
+
     Known faults: neighbouring files look like frames of one clip, and no file says which: a random validation part
     holds what was trained on. The split that is passed on has byte-identical images in train and test; look for
     duplicates before two numbers are compared. About 7,000 and 3,000 images a class are named, and not verified.

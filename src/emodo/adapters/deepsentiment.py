@@ -46,6 +46,7 @@ def deepsentiment(
     Cite: Q. You, J. Luo, H. Jin, J. Yang. Robust Image Sentiment Analysis Using Progressively Trained and Domain
     Transferred Deep Networks. AAAI 2015. For the folds: V. Campos, B. Jou, X. Giro-i-Nieto. From Pixels to Sentiment.
     Image and Vision Computing 2017.
+
     Known faults: a random 80/20 split and the five folds give numbers that are not comparable. Some copies hold an
     `amt_result.csv` with votes; the meaning of its columns is not verified, and it is not read. The sizes 1,116 and
     882, and 769, 689 and 581 positive images, are the paper's and were not counted here.

@@ -34,9 +34,10 @@ def emoset(
     confounders: brightness and colorfulness (0 to 1 in tenths), scene (254 kinds), object (409 kinds, joined by `|`),
     facial_expression, human_action. Reading them opens one small file an image.
 
-    Licence: asked from the authors (vcc.tech/EmoSet), for non-commercial research (not verified). Cite: J. Yang,
+    Licence: asked from the authors (vcc.tech/EmoSet), for non-commercial research (unverified). Cite: J. Yang,
     Q. Huang, T. Ding, D. Lischinski, D. Cohen-Or, H. Huang. EmoSet: A Large-scale Visual Emotion Dataset with
     Rich Attributes. ICCV 2023.
+
     Known faults: attributes are missing where none was found. What one copy writes in three fields is not verified.
 
     Args:

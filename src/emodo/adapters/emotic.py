@@ -35,10 +35,10 @@ def emotic(
 
     Three releases are read. `mat` is the authors': emotic/{mscoco,framesdb,emodb_small,ade20k}/images/*.jpg and
     Annotations.mat (or CVPR17_Annotations.mat). `csv` is what mat2py.py of Tandon-A/emotic makes of it: train.csv,
-    val.csv, test.csv with Folder, Filename, BBox, Categorical_Labels and so on. `npy` is annots_arrs/annot_arrs_
-    {train,val,test}.csv with a column an emotion, in another order, and img_arrs/*.npy; where its images are there as
-    arrays alone, they are written as PNG files into the folder OUT_images beside OUT. An interrupted call leaves whole
-    ones, and the next call makes the others.
+    val.csv, test.csv with Folder, Filename, BBox, Categorical_Labels and so on. `npy` is annots_arrs/ with
+    annot_arrs_train.csv, .._val and .._test, a column an emotion, in another order, and img_arrs/*.npy; where its
+    images are there as arrays alone, they are written as PNG files into the folder OUT_images beside OUT. An
+    interrupted call leaves whole ones, and the next call makes the others.
 
     Labels, joined by `|`: affection, anger, annoyance, anticipation, aversion, confidence, disapproval, disconnection,
     disquietment, doubt/confusion, embarrassment, engagement, esteem, excitement, fatigue, fear, happiness, pain, peace,
@@ -50,6 +50,7 @@ def emotic(
     Licence: asked from the authors with a form (github.com/rkosti/emotic), for research that is not commercial. Cite:
     R. Kosti, J. Alvarez, A. Recasens, A. Lapedriza. Context Based Emotion Recognition using EMOTIC Dataset. TPAMI 2019;
     for CVPR17_Annotations, Emotion Recognition in Context. CVPR 2017.
+
     Known faults: boxes reach outside their images (they are cut), image sizes in the annotations have sometimes width
     and height changed (those of the files are taken), valence, arousal and dominance may be NaN. The columns of the npy
     release are known from its readers, not from its makers; its boxes are scaled where an array has another size than

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emodo.adapters import disk
-from emodo.ontology import ALIASES, SETS
+from emodo.ontology import SETS, SPELLINGS
 from emodo.records import InputError
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -188,7 +188,7 @@ def _list(written: str) -> list[Any]:
 
 def _label(name: str) -> str:
     lower = name.strip().lower()
-    return ALIASES.get(lower, lower)
+    return SPELLINGS.get(lower, lower)
 
 
 def _labels(names: Iterable[str]) -> list[str]:

@@ -36,6 +36,7 @@ def emotion6(root: Path, out: Path, neutral: bool = True, skip_missing: bool = F
     Licence: from the authors' page, for research; no licence is stated, the images belong to their owners.
     Cite: K.-C. Peng, T. Chen, A. Sadovnik, A. Gallagher. A Mixed Bag of Emotions: Model, Predict, and Transfer Emotion
     Distributions. CVPR 2015.
+
     Known faults: few images have a clear majority: look at the largest share before a single label is trusted.
 
     Args:

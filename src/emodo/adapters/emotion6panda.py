@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from emodo.adapters import disk
-from emodo.ontology import ALIASES, SETS
+from emodo.ontology import SETS, SPELLINGS
 
 
 def emotion6panda(root: Path, out: Path, source: str = "Emotion-6", overwrite: bool = False) -> Path:
@@ -28,6 +28,7 @@ def emotion6panda(root: Path, out: Path, source: str = "Emotion-6", overwrite: b
     Licence: from the page of the authors, for research; no licence is stated, the images belong to their owners.
     Cite: R. Panda, J. Zhang, H. Li, J.-Y. Lee, X. Lu, A. Roy-Chowdhury. Contemplating Visual Emotions: Understanding
     and Overcoming Dataset Bias. ECCV 2018.
+
     Known faults: the folder `anger/digust` is misspelt (read as disgust). One user removed anger/rage/rage/287.jpg,
     presumably a broken file. File names repeat in the folders (287.jpg ...), so an image is known by its whole path.
     Names of the sub-emotions and counts of the classes are not verified.
@@ -57,4 +58,4 @@ def emotion6panda(root: Path, out: Path, source: str = "Emotion-6", overwrite: b
 
 def _sub_emotion(path: str) -> str | None:
     folder, slash, _ = path.partition(os.sep)
-    return ALIASES.get(folder.lower(), folder) if slash else None
+    return SPELLINGS.get(folder.lower(), folder) if slash else None

@@ -15,7 +15,7 @@ def fi(root: Path, out: Path, overwrite: bool = False) -> Path:
     """emodo prepare fi emotion_dataset fi.csv
 
     FI (Flickr and Instagram): images that were found by the names of eight emotions, of which those were kept that at
-    least three of five workers agreed on.
+    least three of five workers agreed on (unverified).
 
     ROOT holds emotion_dataset/<emotion>/*.jpg. Labels, alphabetical as the folders are: amusement, anger, awe,
     contentment, disgust, excitement, fear, sadness (Mikels'); four are positive and four negative
@@ -24,6 +24,7 @@ def fi(root: Path, out: Path, overwrite: bool = False) -> Path:
     Licence: asked from the authors, for research; no licence is stated, the images belong to those who posted them.
     Cite: Q. You, J. Luo, H. Jin, J. Yang. Building a Large Scale Dataset for Image Emotion Recognition: The Fine Print
     and The Benchmark. AAAI 2016.
+
     Known faults: images have vanished from the web since, so copies differ in size, and no count is checked. The
     classes are of very different sizes.
 

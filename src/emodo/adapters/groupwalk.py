@@ -47,6 +47,7 @@ def groupwalk(
     Bhattacharya, R. Chandra, A. Bera, D. Manocha. EmotiCon: Context-Aware Multimodal Emotion Recognition Using Frege's
     Principle. CVPR 2020. That paper's numbers, none verified: 45 videos, 3,544 agents, 10 annotators, 7 options
     merged to these four, 85 % of the data for training.
+
     Known faults: frames of one video are alike: split by video (`emodo split random` does).
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from emodo.adapters import disk
-from emodo.ontology import ALIASES, MAPS, SETS
+from emodo.ontology import MAPS, SETS, SPELLINGS
 from emodo.records import InputError
 
 LISTS = {"train": "train25.txt", "test": "test25.txt"}
@@ -27,7 +27,7 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
     """emodo prepare webemo WEBEmo webemo.parquet
 
     WEBEmo: 267,441 stock photographs that were found by words for 25 emotions of Parrott's tree. The search word is
-    the label; nobody has checked single images.
+    the label.
 
     Published are category.txt, train25.txt and test25.txt, lines of `address number`, and no images. ROOT holds them
     and what you have downloaded: train|test/<0-24>/<file name>, or files anywhere under their names in the addresses.
@@ -44,6 +44,7 @@ def webemo(root: Path, out: Path, overwrite: bool = False) -> Path:
     Licence: stock photographs of their owners: look at their licences. The lists state none; they are in
     ccivit/download_webEmo, from the authors. Cite: R. Panda, J. Zhang, H. Li, J.-Y. Lee, X. Lu, A. Roy-Chowdhury.
     Contemplating Visual Emotions: Understanding and Overcoming Dataset Bias. ECCV 2018.
+
     Known faults: the README counts six primary emotions, the file has seven, as confusion stands alone. A script in use
     (slifer0918/WEBEmo) keeps the last digit of a number: folders 0 to 9 alone are refused, unless the lists are there.
 
@@ -105,7 +106,7 @@ def _tree(file: Path) -> Tree:
         tree = [(str(name), str(primary), SIGNS[sign]) for name, primary, sign in held]
     except (SyntaxError, ValueError, KeyError, TypeError, MemoryError, RecursionError):
         raise InputError(f"{file} is not labels = [('affection', 'love', '+'), ...]: replace it or remove it") from None
-    tree = [(ALIASES.get(name, name), primary, sign) for name, primary, sign in tree]
+    tree = [(SPELLINGS.get(name, name), primary, sign) for name, primary, sign in tree]
     names = [name for name, _, _ in tree]
     strange = sorted(set(names) - set(SETS["webemo"]))
     if strange or len(set(names)) != len(SETS["webemo"]):
@@ -176,7 +177,7 @@ def _from_folders(
 ) -> tuple[list[Row], list[str]]:
     """Rows by the folders of the images, names or numbers, and what is to be said."""
     numbers = {name: at for at, (name, _, _) in enumerate(tree)}
-    numbers |= {alias: numbers[name] for alias, name in ALIASES.items() if name in numbers}
+    numbers |= {alias: numbers[name] for alias, name in SPELLINGS.items() if name in numbers}
     numbers |= {str(at): at for at in range(len(tree))}
     rows: list[Row] = []
     numbered: set[int] = set()
