@@ -7,9 +7,11 @@ import pytest
 
 from emodo import manifest, runs
 from emodo.__main__ import main
+from emodo.benchmark import benchmark
 from emodo.evaluation import evaluate
 from emodo.methods import CCIM, CLEF, ERM, IERN, Resampling
 from emodo.records import InputError
+from emodo.reporting import report
 from emodo.strata import strata
 from emodo.training import train
 
@@ -137,6 +139,23 @@ def test_a_run_of_one_emotion_a_row_refuses_rows_of_several(several, faces, smal
             InputError, match=r"field\.csv, row \d+: '.*\|.*' are several emotions, and .*run recognises"
         ):
             verb()
+
+
+def test_a_grid_of_accuracies_refuses_several_emotions_a_row(several, faces, tmp_path):
+    settings = {"backbone": "small", "size": 32, "epochs": 1, "accelerator": "cpu"}
+    with pytest.raises(InputError, match=r"several\.csv, row \d+: .* several emotions, and a grid compares accuracies"):
+        benchmark([several], methods=["ERM"], out=tmp_path / "grid", settings=settings)
+    with pytest.raises(InputError, match="ERM: multilabel is not a setting of a grid's cells: leave it out"):
+        benchmark([faces], methods=["ERM"], out=tmp_path / "grid", settings=settings | {"multilabel": True})
+    assert not (tmp_path / "grid").exists()
+
+
+def test_runs_of_several_emotions_are_reported(erm, tmp_path):
+    page = report([erm], tmp_path / "report.html").read_text(encoding="utf-8")
+    mean = runs.scores(erm)["mean_average_precision"]
+    assert f"erm has a mean average precision of {100 * mean:.1f}\N{NO-BREAK SPACE}%." in page
+    assert len(page) > 10_000
+    assert page.count("data:image/jpeg;base64,") > 20  # faces of each emotion in each source
 
 
 def test_a_reference_of_several_emotions_makes_no_strata_of_errors(erm, several, tmp_path):
