@@ -19,6 +19,8 @@ ORDER = [
     ["data", "runs"],
     ["inference"],
     ["engine", "figures", "parallel", "statistics"],
+    ["compared"],
+    ["average_precision"],
     ["training", "evaluation", "reporting", "strata", "comparison"],
     ["cells"],
     ["demo", "benchmark"],

@@ -67,6 +67,7 @@ class Curriculum(Method):
         self.stage = 0
 
     def build(self, task: Task, backbone: Backbone) -> None:
+        self.check_task(task)
         levels = default_levels(task.emotions) if self.levels is None else self.levels
         rows = _checked(levels, task.emotions)
         self.stages = self.shares or (1.0,) * (1 + len(rows))
