@@ -143,6 +143,7 @@ def _check(
 def _folds(manifests: Sequence[Path], emotions: Sequence[str] | None) -> Folds:
     """Name the folds after their files, or their folders too where the files are named alike; all are checked."""
     from emodo import manifest as tables
+    from emodo.multilabel import check_single
 
     names = [manifest.stem for manifest in manifests]
     if len(set(names)) < len(names):
@@ -154,6 +155,9 @@ def _folds(manifests: Sequence[Path], emotions: Sequence[str] | None) -> Folds:
         frame = tables.load(manifest, tuple(emotions) if emotions else None)
         if "split" not in frame:
             raise InputError(f"{manifest} has no column split: make one with `emodo split`")
+        check_single(
+            frame, manifest, "a grid compares accuracies: train each run, and compare them with `emodo report`"
+        )
         places = frame.loc[frame["split"] == "test"].drop(columns=["path", "emotion", "split"])
         for place in set(places[[c for c in ("file", *tables.BOX) if c in places]].astype("str").agg("|".join, axis=1)):
             if place in tested:
