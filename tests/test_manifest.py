@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -381,20 +380,3 @@ def test_a_target_is_refused_before_any_work(folder: Path) -> None:
     (folder / "dir.csv").mkdir()
     with pytest.raises(InputError, match=r"exists already: choose another OUT$"):
         manifest.check_target(folder / "dir.csv", overwrite=True)
-
-
-def test_a_large_manifest_takes_no_loop_over_rows(tmp_path: Path) -> None:
-    rows = np.arange(100_000)
-    frame = pd.DataFrame(
-        {
-            "path": [f"{n // 1000}/{n}.jpg" for n in rows],
-            "emotion": np.where(rows % 2, "joy", "fear"),
-            "source": "A",
-            "sequence": [str(n // 3) for n in rows],
-            "split": np.where(rows < 60_000, "train", "test"),
-        }
-    )
-    manifest.save(frame, tmp_path / "large.parquet")
-    start = time.perf_counter()
-    assert len(manifest.load(tmp_path / "large.parquet", check_files=False)) == 100_000
-    assert time.perf_counter() - start < 5
