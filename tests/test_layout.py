@@ -16,12 +16,14 @@ ORDER = [
     ["files"],
     ["manifest", "confounders", "clusters", "transforms", "sampling", "metrics", "losses", "networks", "styles"],
     ["methods", "adapters", "splits", "synthetic"],
-    ["data", "runs"],
+    ["data", "runs", "folds"],
     ["inference"],
-    ["engine", "figures", "parallel", "statistics"],
+    ["engine", "figures", "parallel", "statistics", "tabular"],
     ["training", "evaluation", "reporting", "strata", "comparison"],
     ["cells"],
-    ["demo", "benchmark"],
+    ["running", "space"],
+    ["sensitivity", "trials"],
+    ["demo", "benchmark", "sweep"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}

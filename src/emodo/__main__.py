@@ -18,6 +18,7 @@ VERBS = {
     "prepare table": ("emodo.adapters", "table", "a CSV or TSV with named columns -> manifest"),
     "prepare folder": ("emodo.adapters", "folder", "class folders -> manifest"),
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
+    "generate scenes": ("emodo.synthetic.scenes", "generate", "people in scenes that go with the emotion in training"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
     "split table1": ("emodo.splits", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
     "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
@@ -28,6 +29,7 @@ VERBS = {
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
+    "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
 }
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import inspect
 import io
 import json
 import re
 import time
 import traceback
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from emodo import runs
-from emodo.files import write_text
+from emodo.files import locked, write_text
 from emodo.records import InputError
 
 SHARED = "method."  # settings that every method which has them is given, as in `emodo train --method.lr`
@@ -145,6 +144,48 @@ def _parsed(parser: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]
         raise InputError(f"{name}: {reason}") from None
 
 
+def recorded(out: Path, name: str, what: str) -> dict[str, dict[str, Any]] | None:
+    """Read from OUT what decides its results; None where nothing is there yet.
+
+    Raises InputError where OUT is something else, or the record is damaged.
+    """
+    file = out / name
+    if out.is_file() or (out.is_dir() and not file.is_file() and any(out.iterdir())):
+        raise InputError(f"{out} is not {what} (it has no {name}): choose another --out")
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {kind: dict(found[kind]) for kind in found}
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{file} is damaged: choose another --out") from None
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name what differs between two records, of entries or folds, as `epochs 40 -> 6`.
+
+    A setting that emodo did not have when the first was written had today's default.
+    """
+    if "sha256" in now:
+        return [] if before.get("sha256") == now["sha256"] else ["the manifest has changed"]
+    from emodo.training import train
+
+    signatures = {"init_args": method_class(now["method"]), "settings": train}
+    found = [
+        f"{name} {before.get(name)} -> {now.get(name)}"
+        for name in ("method", "search")
+        if before.get(name) != now.get(name)
+    ]
+    for part, function in signatures.items():
+        defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+        old, new = before.get(part, {}), json.loads(json.dumps(now[part]))
+        for name in sorted({*old, *new}):
+            was, is_now = old.get(name, defaults.get(name)), new.get(name, defaults.get(name))
+            if was != is_now:
+                found.append(f"{name} {was} -> {is_now}")
+    return found
+
+
 def finished(run: Path) -> bool:
     """Whether a cell's run is complete, so that it is never run again."""
     return (run / runs.SCORES).is_file()
@@ -163,13 +204,15 @@ def execute(cell: Cell) -> Outcome:
     from emodo.training import train
 
     said = io.StringIO()
+    # What a killed grid has left may take a moment to end, and another process may have the same cell.
+    lock = cell.run.with_name(f".{cell.run.name}.lock")
     started = time.monotonic()
 
     def took() -> float:
         return time.monotonic() - started
 
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), _alone(cell.run):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), locked(lock):
             resumed = cell.run.exists()
             if finished(cell.run):
                 return Outcome("done", took())
@@ -189,12 +232,3 @@ def execute(cell: Cell) -> Outcome:
         return Outcome(
             "failed", took(), f"{type(error).__name__}: {lines[0]}", said.getvalue() + traceback.format_exc()
         )
-
-
-@contextlib.contextmanager
-def _alone(run: Path) -> Generator[None]:
-    """Wait until no other process works on this run: what a killed grid has left may take a moment to end."""
-    run.parent.mkdir(parents=True, exist_ok=True)
-    with run.with_name(f".{run.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from emodo import metrics, statistics
+from emodo import metrics, statistics, tabular
 from emodo.figures import RULE, svg_file
 from emodo.records import InputError, Task
 from emodo.statistics import Cluster, Difference
+from emodo.tabular import with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,25 +98,20 @@ def _row(
     return {
         "name": method,
         "seeds": list(seeds),
-        "accuracy": _mean([found["accuracy"] for found in scores]),
-        "macro_accuracy": _mean([found["macro_accuracy"] for found in scores]),
+        "accuracy": statistics.over_seeds([found["accuracy"] for found in scores]),
+        "macro_accuracy": statistics.over_seeds([found["macro_accuracy"] for found in scores]),
         "worst_cell": _worst(scores),
         "emotions": {
-            emotion: _mean([found["emotions"][emotion]["accuracy"] for found in scores])
+            emotion: statistics.over_seeds([found["emotions"][emotion]["accuracy"] for found in scores])
             for emotion in emotions
             if scores[0]["emotions"][emotion]["n"]
         },
         "folds": {
-            fold: _mean([float((part["predicted"] == part["emotion"]).mean()) for part in parts])
+            fold: statistics.over_seeds([float((part["predicted"] == part["emotion"]).mean()) for part in parts])
             for fold in folds
             for parts in [[table.loc[table["fold"] == fold] for table in seeds.values()]]
         },
     }
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-    low, high = statistics.student(values) or (None, None)
-    return {"mean": float(np.mean(values)), "low": low, "high": high, "seeds": values}
 
 
 def _worst(scores: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -184,7 +180,7 @@ def _line(row: Mapping[str, Any], is_baseline: bool) -> list[str]:
     line = [
         row["name"],
         str(len(row["seeds"])),
-        _with_interval(row["accuracy"]["mean"], row["accuracy"]),
+        with_interval(row["accuracy"]["mean"], row["accuracy"]),
         f"{100 * row['macro_accuracy']['mean']:.1f}",
         f"{100 * worst['accuracy']:.1f} {worst['emotion']} x {worst['stratum']}" if worst else "",
     ]
@@ -193,18 +189,11 @@ def _line(row: Mapping[str, Any], is_baseline: bool) -> list[str]:
         return [*line, "baseline" if is_baseline else "", "", "", took]
     return [
         *line,
-        _with_interval(found["estimate"], found, "+"),
+        with_interval(found["estimate"], found, "+"),
         "<0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}",
         f"{len(row['worse'])}: {', '.join(row['worse'])}" if row["worse"] else "0",
         took,
     ]
-
-
-def _with_interval(value: float, interval: Mapping[str, Any], sign: str = "") -> str:
-    text = f"{100 * value:{sign}.1f}"
-    if interval["low"] is None:
-        return text
-    return f"{text} [{100 * interval['low']:{sign}.1f}, {100 * interval['high']:{sign}.1f}]"
 
 
 def emotion_lines(table: Mapping[str, Any]) -> list[list[str]]:
@@ -257,17 +246,14 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def shown(table: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
+    """The table, and that of the emotions, as (headings, rows)."""
+    return [(headings(table), lines(table)), (["accuracy on", *table["emotions"]], emotion_lines(table))]
+
+
 def markdown(table: Mapping[str, Any]) -> str:
     """The table as a Markdown page."""
-
-    def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-        cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (head, *body)]
-        written = [f"| {' | '.join(row)} |" for row in cells]
-        return [written[0], "|---" * len(head) + "|", *written[1:], ""]
-
-    page = rows(headings(table), lines(table))
-    page += rows(["accuracy on", *table["emotions"]], emotion_lines(table))
-    return "\n".join([*page, *(f"- {note.replace(chr(10), ' ')}" for note in notes(table))]) + "\n"
+    return tabular.markdown(shown(table), notes(table))
 
 
 def comma_separated(table: Mapping[str, Any]) -> str:
@@ -319,7 +305,7 @@ def figure(table: Mapping[str, Any]) -> str:
             axes.grid(axis="x", color=RULE, alpha=0.3, linewidth=0.5)
             axes.spines["left"].set_visible(False)
 
-    title = "; ".join(f"{row['name']} {_with_interval(row['accuracy']['mean'], row['accuracy'])}" for row in rows)
+    title = "; ".join(f"{row['name']} {with_interval(row['accuracy']['mean'], row['accuracy'])}" for row in rows)
     return svg_file(f"Accuracy in %: {title}", (520 if differing else 260, 22 * len(rows) + 10), draw)
 
 

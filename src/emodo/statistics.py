@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,12 @@ def student(values: Sequence[float]) -> tuple[float, float] | None:
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
     reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
     return float(np.mean(values)) - reach, float(np.mean(values)) + reach
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """The values of all seeds, their mean and its interval: {mean, low, high, seeds}; no interval is None."""
+    low, high = student(values) or (None, None)
+    return {"mean": float(np.mean(values)), "low": low, "high": high, "seeds": list(values)}
 
 
 def clusters(frame: pd.DataFrame, by: Cluster | None = None) -> tuple[Cluster, np.ndarray]:
