@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emodo.files import atomic, new_folder, sync_folder, write_text
+from emodo.files import atomic, is_locked, locked, new_folder, sync_folder, write_text
 from emodo.records import InputError
 
 
@@ -195,3 +195,27 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path):
         content = target.read_bytes()
         assert len(content) == 300_000
         assert len(set(content)) == 1
+
+
+HOLDS_LOCK = """
+import sys, time
+from pathlib import Path
+from emodo.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lock_is_free_when_its_process_is_killed(tmp_path):
+    file = tmp_path / "a" / "lock"
+    assert not is_locked(file)
+    with locked(file):
+        assert is_locked(file)
+    assert not is_locked(file)
+    with subprocess.Popen([sys.executable, "-c", HOLDS_LOCK, str(file)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        assert is_locked(file)
+        other.kill()
+        with locked(file):  # waits until it is free
+            assert is_locked(file)

@@ -54,8 +54,13 @@ def best(rows: Sequence[Mapping[str, Any]], fold: str) -> Mapping[str, Any] | No
 
     A setting that failed is not chosen. None where held-out rows were not scored, or every setting failed.
     """
-    known = [each for each in rows if each.get("held_out") and not each["failures"]]
-    return max(known, key=lambda each: each["held_out"]["folds"][fold]["mean"], default=None)
+    known = [each for each in rows if _held_out(each, fold) is not None]
+    return max(known, key=lambda each: _held_out(each, fold) or 0.0, default=None)
+
+
+def _held_out(row: Mapping[str, Any], fold: str) -> float | None:
+    """The mean over seeds that chooses; None where it may not."""
+    return row["held_out"]["folds"][fold]["mean"] if row.get("held_out") and not row["failures"] else None
 
 
 # ------------------------------------------------------------------------------------------ shown
@@ -107,7 +112,9 @@ def notes(table: Mapping[str, Any]) -> list[str]:
         )
     for chosen in table["best"]:
         share = chosen["held_out"]
-        told.append(f"Best on {chosen['fold']}, {100 * share:.1f} % held-out: {chosen['command']}")
+        equal = sum(_held_out(each, chosen["fold"]) == share for each in table["settings"]) - 1
+        tie = f" (as good as {equal} other(s))" * bool(equal)
+        told.append(f"Best on {chosen['fold']}, {100 * share:.1f} % held-out{tie}: {chosen['command']}")
     if table["best"]:
         told.append(
             f"The best of {len(table['settings'])} owes some of its held-out accuracy to luck: expect less elsewhere."
@@ -297,5 +304,5 @@ def _axis(axes: Axes, values: Sequence[Any]) -> tuple[list[float], bool]:
         axes.set_xticks(numbers)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: value_text(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: value_text(float(value))))
     return [float(value) for value in values], True
