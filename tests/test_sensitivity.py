@@ -81,7 +81,7 @@ def test_a_search_is_shown_the_best_first_and_what_is_equal_is_told():
     assert [line[0] for line in body] == ["1e-3", "0.01", "1e-4"]
     assert body[0][2:] == ["76.0 / 76.0", "2", "best"]
     told = sensitivity.notes(found)
-    assert "Best on fold1, 76.0 % held-out (as good as 1 other(s)): emodo" in told
+    assert "Best on fold1, 76.0 % held-out (as good as 1 other): emodo" in told
     assert not any("Figure 8" in note for note in told)
     assert sensitivity.shown(table(settings, shares=[0.5, 0.75, 0.75]))[1][0][0] == "1e-4"
 
@@ -155,7 +155,7 @@ def test_a_search_is_a_panel_a_parameter():
 
 def test_what_failed_is_left_out_and_nothing_is_no_figure():
     found = table([{RATE: rate} for rate in (1e-5, 1e-4, 1e-3)])
-    found["settings"][1] |= {"test": None, "held_out": None, "failures": [{"run": "r", "reason": "why"}]}
+    found["settings"][1] |= {"test": None, "held_out": None, "failures": [{"run": "r", "reason": "why\nand more"}]}
     assert drawn(found)[1] == {"test": 2 + 4 + 1, "held_out": 2 + 4 + 1}
     assert sensitivity.shown(found)[1][1] == ["1e-4", "", "", "", "", "2", "failed"]
     assert "method.lr 1e-4 failed: why (r)" in sensitivity.notes(found)

@@ -32,3 +32,7 @@ def test_an_interval_stands_behind_its_value():
     assert tabular.with_interval(0.6123, {"low": 0.58, "high": 0.6444}) == "61.2 [58.0, 64.4]"
     assert tabular.with_interval(0.1, {"low": None, "high": None}) == "10.0"
     assert tabular.with_interval(-0.021, {"low": -0.03, "high": 0.001}, "+") == "-2.1 [-3.0, +0.1]"
+
+
+def test_one_is_no_plural():
+    assert [tabular.counted(n, "seed") for n in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]

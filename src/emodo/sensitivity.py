@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emodo.figures import RULE, SHADE, svg_file
 from emodo.space import Part
 from emodo.statistics import over_seeds
-from emodo.tabular import with_interval
+from emodo.tabular import counted, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,10 +96,10 @@ def _sorted(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def notes(table: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the table, a sentence each."""
-    told = [
-        f"{table['method']}, {len(table['seeds'])} seed(s), {len(table['folds'])} fold(s), pooled. Mean and 95 % "
-        "interval over seeds (Student's t)." + f" By fold: {' / '.join(table['folds'])}." * (len(table["folds"]) > 1)
-    ]
+    seeds, folds = table["seeds"], table["folds"]
+    pooled = f"{counted(len(folds), 'fold')} pooled; by fold: {' / '.join(folds)}" if len(folds) > 1 else folds[0]
+    interval = "mean and 95 % interval over them (Student's t)" if len(seeds) > 1 else "which gives no interval"
+    told = [f"{table['method']} on {pooled}. {counted(len(seeds), 'seed')}, {interval}."]
     if "held_out" in table["parts"]:
         told.append(
             "held-out: training rows that were not trained on (the validation rows, else a fifth of the training "
@@ -113,7 +113,7 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     for chosen in table["best"]:
         share = chosen["held_out"]
         equal = sum(_held_out(each, chosen["fold"]) == share for each in table["settings"]) - 1
-        tie = f" (as good as {equal} other(s))" * bool(equal)
+        tie = f" (as good as {counted(equal, 'other')})" * bool(equal)
         told.append(f"Best on {chosen['fold']}, {100 * share:.1f} % held-out{tie}: {chosen['command']}")
     if table["best"]:
         told.append(
@@ -126,10 +126,10 @@ def notes(table: Mapping[str, Any]) -> list[str]:
 
 
 def _why(row: Mapping[str, Any]) -> list[str]:
-    """Each reason why a setting failed, with the runs that it ended."""
+    """Each reason why a setting failed, its first line, with the runs that it ended."""
     runs: dict[str, list[str]] = {}
     for failure in row["failures"]:
-        runs.setdefault(failure["reason"], []).append(failure["run"])
+        runs.setdefault(failure["reason"].partition("\n")[0], []).append(failure["run"])
     return [f"{reason} ({', '.join(found)})" for reason, found in runs.items()]
 
 

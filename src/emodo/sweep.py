@@ -23,7 +23,8 @@ from emodo.files import write_text
 from emodo.records import InputError, Unfinished
 from emodo.running import FAILURES, Engine, check, runner, say, spent
 from emodo.space import Part, Range, Setting
-from emodo.trials import JOURNAL, WORKERS, Trials, check_installed, held, opened
+from emodo.tabular import counted
+from emodo.trials import JOURNAL, SETTING, WORKERS, Trials, check_installed, held, lock, opened
 
 SETTINGS, RUNS, HELD_OUT = "settings.json", "runs", "held-out"
 TRIALS = 30
@@ -203,7 +204,11 @@ def _prepare(out: Path, plan: _Plan, overwrite: bool) -> None:
     from emodo.folds import fingerprints, hold_out
 
     now = {"folds": fingerprints(plan.folds), "method": asdict(plan.base)}
-    _check_same(out, now, overwrite)  # before there is a lock to leave behind
+    try:
+        _check_same(out, now, overwrite)  # before there is a lock to leave behind
+    except InputError:
+        if not lock(out).is_file():  # else another process may just be making OUT: wait for it, and look again
+            raise
     frames = {
         fold: hold_out(file, plan.base.settings["emotions"])
         for fold, file in plan.folds.items()
@@ -248,13 +253,11 @@ def _run(out: Path, plan: _Plan, shared: Trials, engine: Engine, processes: int 
     run_all = runner("sweep", out, [plan.base], engine, processes)
     at_once = math.ceil(run_all.at_once / (len(plan.parts) * len(plan.seeds) * len(plan.folds)))
     started, ended, waiting = time.monotonic(), 0, False
-    shared.begin(
-        space.combinations(plan.grid) if plan.grid else [], lambda setting: _is_whole(plan.cells(out, setting))
-    )
+    shared.begin(space.combinations(plan.grid), lambda setting: _is_whole(plan.cells(out, setting)))
     while True:
         taken = shared.take(at_once)
         if taken:
-            of_trial = [plan.cells(out, trial.user_attrs["setting"]) for trial in taken]
+            of_trial = [plan.cells(out, trial.user_attrs[SETTING]) for trial in taken]
             outcomes = run_all([cell for cells in of_trial for cell in _flat(cells)], "run")
             for trial, cells in zip(taken, of_trial, strict=True):
                 failed = [
@@ -266,10 +269,10 @@ def _run(out: Path, plan: _Plan, shared: Trials, engine: Engine, processes: int 
             ended += len(taken)
             left = shared.left()
             took = time.monotonic() - started
-            say("sweep", f"{left} setting(s) left" + f", about {spent(took / ended * left)}" * bool(left))
+            say("sweep", f"{counted(left, 'setting')} left" + f", about {spent(took / ended * left)}" * bool(left))
         elif others := shared.others():
             if not waiting:
-                say("sweep", f"another process is training {others} setting(s): waiting for it")
+                say("sweep", f"another process is training {counted(others, 'setting')}: waiting for it")
             waiting = True
             time.sleep(POLL)
         else:
@@ -311,7 +314,7 @@ def _table(out: Path, plan: _Plan, shared: Trials) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for setting, failures in shared.ended():
         cells = plan.cells(out, setting)
-        took = [time for cell in _flat(cells) if (time := seconds(cell.run)) is not None]
+        took = [each for cell in _flat(cells) if (each := seconds(cell.run)) is not None]
         rows.append(
             sensitivity.row(setting, _scores(cells), list(plan.folds))
             | {

@@ -44,3 +44,8 @@ def with_interval(value: float, interval: Mapping[str, Any], sign: str = "") -> 
     if interval["low"] is None:
         return text
     return f"{text} [{100 * interval['low']:{sign}.1f}, {100 * interval['high']:{sign}.1f}]"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, as in `1 seed` and `3 seeds`."""
+    return f"{number} {what}{'s' * (number != 1)}"

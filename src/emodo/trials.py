@@ -164,11 +164,8 @@ def opened(out: Path, name: str, ranges: Mapping[str, Range], most: int, seed: i
 
 @contextmanager
 def held(out: Path) -> Generator[None]:
-    """Hold the lock on a sweep; its journal is whole then, as what a process killed while it wrote has left is removed.
-
-    The lock lies beside OUT, so that it can be held before there is an OUT.
-    """
-    with locked(out.resolve().with_name(f".{out.resolve().name}.lock")):
+    """Hold the lock on a sweep; its journal is whole then: what a process killed while it wrote has left is removed."""
+    with locked(lock(out)):
         journal = out / JOURNAL
         journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)  # Optuna's own
         if journal.is_file():
@@ -176,6 +173,11 @@ def held(out: Path) -> Generator[None]:
             if not written.endswith(b"\n"):
                 os.truncate(journal, written.rfind(b"\n") + 1)
         yield
+
+
+def lock(out: Path) -> Path:
+    """Where the lock on a sweep lies: beside OUT, so that it can be held before there is an OUT."""
+    return out.resolve().with_name(f".{out.resolve().name}.lock")
 
 
 def check_installed() -> None:
