@@ -72,6 +72,16 @@ def test_a_verbs_help_is_its_signature(emodo, verb):
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_a_verbs_help_says_all_that_its_docstring_says_before_the_arguments(emodo, verb):
+    _, out, _ = emodo(*verb.split(), "--help")
+    said = " ".join(out.split())
+    paragraphs = inspect.getdoc(function(verb)).partition("\n\nArgs:\n")[0].split("\n\n")
+    assert len(paragraphs) > 1
+    for paragraph in paragraphs:
+        assert " ".join(paragraph.split()) in said
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_verbs_docstring_opens_with_the_command_and_describes_every_flag(verb):
     text = inspect.getdoc(function(verb)) or ""
     assert text.startswith(f"emodo {verb}")

@@ -13,6 +13,7 @@ from emodo.synthetic.faces import generate
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SMALL = ["--backbone", "small", "--size", "32", "--epochs", "1", "--accelerator", "cpu"]
+FEW = ["--seeds", "0", "--replicates", "100", "--settings", "backbone=small", "size=32", "epochs=1", "accelerator=cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,11 @@ def blocks(language):
 def test_the_commands_of_the_first_use_run_in_their_order(folder, monkeypatch):
     monkeypatch.chdir(folder)
     lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("emodo ")]
-    assert [line.split()[1] for line in lines] == ["prepare", "split", "train", "train", "report", "train"]
+    assert [line.split()[1] for line in lines] == ["prepare", "split", "train", "train", "report", "benchmark", "train"]
     for line in lines:
         words = shlex.split(line, comments=True)[1:]
-        assert main(words + (SMALL if words[0] == "train" and "--resume" not in words else [])) == 0, line
+        small = {"train": SMALL if "--resume" not in words else [], "benchmark": FEW}
+        assert main(words + small.get(words[0], [])) == 0, line
     assert runs.scores(Path("runs/iern"))["n"] == runs.scores(Path("runs/erm"))["n"] == 36
     assert Path("report.html").is_file()
 

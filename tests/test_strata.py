@@ -63,6 +63,15 @@ def test_clusters_of_an_untrained_net_find_the_three_sources(faces, tmp_path, ca
     assert task.strata == ("cluster1", "cluster2", "cluster3")
 
 
+def test_a_run_that_learned_other_labels_describes_the_images_all_the_same(erm, faces, tmp_path):
+    frame = manifest.load(faces)
+    manifest.save(frame.assign(emotion=np.where(frame["emotion"] == "happiness", "joy", "awe")), tmp_path / "in.csv")
+    out = strata(tmp_path / "in.csv", tmp_path / "out.csv", run=erm, clusters=2, accelerator="cpu")
+    assert set(read(out)["emotion"]) == {"joy", "awe"}
+    with pytest.raises(InputError, match="unknown emotion 'awe'"):
+        strata(tmp_path / "in.csv", tmp_path / "wrong.csv", by="errors", run=erm, accelerator="cpu")
+
+
 def test_the_number_of_clusters_is_chosen_by_silhouette_and_the_table_counts_the_training_rows(faces, tmp_path, capsys):
     frame = read(strata(faces, tmp_path / "out.csv", **NET))
     out = capsys.readouterr().out

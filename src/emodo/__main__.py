@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib import import_module
 from itertools import takewhile
@@ -17,6 +19,18 @@ from typing import Any
 VERBS = {
     "prepare table": ("emodo.adapters", "table", "a CSV or TSV with named columns -> manifest"),
     "prepare folder": ("emodo.adapters", "folder", "class folders -> manifest"),
+    "prepare ckplus": ("emodo.adapters", "ckplus", "CK+ -> manifest of its peak frames"),
+    "prepare mmi": ("emodo.adapters", "mmi", "MMI -> manifest, peak frames of its videos"),
+    "prepare oulucasia": ("emodo.adapters", "oulucasia", "Oulu-CASIA -> manifest of its peak frames"),
+    "prepare mixbasic": ("emodo.adapters", "mixbasic", "MixBasic (the three, as IERN's release has them) -> manifest"),
+    "prepare fer2013": ("emodo.adapters", "fer2013", "FER2013 -> manifest, and images from its table"),
+    "prepare ferplus": ("emodo.adapters", "ferplus", "FER+ -> manifest by majority vote"),
+    "prepare rafdb": ("emodo.adapters", "rafdb", "RAF-DB -> manifest with gender, race and age"),
+    "prepare affectnet": ("emodo.adapters", "affectnet", "AffectNet, any release -> manifest"),
+    "prepare expw": ("emodo.adapters", "expw", "ExpW -> manifest with boxes"),
+    "prepare sfew": ("emodo.adapters", "sfew", "SFEW 2.0 -> manifest"),
+    "prepare jaffe": ("emodo.adapters", "jaffe", "JAFFE -> manifest"),
+    "prepare kdef": ("emodo.adapters", "kdef", "KDEF -> manifest with gender and angle"),
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
     "generate scenes": ("emodo.synthetic.scenes", "generate", "people in scenes that go with the emotion in training"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
@@ -66,13 +80,23 @@ def _run(verb: str, words: list[str]) -> int:
     from emodo.records import InputError, Unfinished
 
     try:
-        from jsonargparse import auto_cli, set_parsing_settings
+        from jsonargparse import DefaultHelpFormatter, auto_cli, set_parsing_settings
+
+        class _Paragraphs(DefaultHelpFormatter):
+            def _fill_text(self, text: str, width: int, indent: str) -> str:
+                return "\n\n".join(_filled(paragraph, width) for paragraph in text.split("\n\n"))
 
         set_parsing_settings(import_path_allowlist=["emodo"])  # a configuration names no classes but ours
         module, name, _ = VERBS[verb]
         function = getattr(import_module(module), name)
         result = auto_cli(
-            function, args=_spelled(words, function), prog=f"emodo {verb}", as_positional=True, allow_abbrev=False
+            function,
+            args=_spelled(words, function),
+            prog=f"emodo {verb}",
+            as_positional=True,
+            allow_abbrev=False,
+            description=_sheet(function),
+            formatter_class=_Paragraphs,
         )
     except InputError as error:
         print(f"emodo {verb}: {error}", file=sys.stderr)
@@ -86,6 +110,18 @@ def _run(verb: str, words: list[str]) -> int:
     if result is not None:
         print(result)
     return 0
+
+
+def _sheet(function: Callable[..., Any]) -> str:
+    """What a verb's --help says of it: its docstring up to the arguments."""
+    return re.split(r"\n\n(?:Args|Returns|Raises):\n", inspect.getdoc(function) or "")[0]
+
+
+def _filled(paragraph: str, width: int) -> str:
+    """The paragraph in lines of this width; lists, tables and examples keep their own lines."""
+    if any(line.startswith((" ", "-", "|")) for line in paragraph.splitlines()):
+        return paragraph
+    return textwrap.fill(paragraph, width, break_on_hyphens=False, break_long_words=False)
 
 
 def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:

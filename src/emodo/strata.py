@@ -66,7 +66,7 @@ def strata(
             true for every timm model that has weights.
         size: Side of the input in pixels; with a run, the run's.
         components: Principal components in which is clustered, at most; CCIM does not say how many it took.
-        emotions: Emotions that the manifest may hold, in place of the known ones; with a run, the run's.
+        emotions: Emotions that the manifest may hold, in place of the known ones and a run's. Of errors, the run's.
         batch_size: Images at a time.
         workers: Processes that decode images.
         accelerator: cpu, gpu, or whichever there is.
@@ -104,7 +104,8 @@ def strata(
     dictionary = out.with_suffix(".safetensors")
     if by == "dictionary" and dictionary.exists() and not overwrite:
         raise InputError(f"{dictionary} exists already: choose another OUT, or replace it with --overwrite")
-    known = runs.task(run).emotions if run else tuple(emotions) if emotions else None
+    own = runs.task(run).emotions if run else ()
+    known = own if by == "errors" else tuple(emotions or sorted({*own, *manifests.EMOTIONS}))
     frame = manifests.load(manifest, known)
     train = (frame["split"] == "train").to_numpy() if "split" in frame else np.ones(len(frame), bool)
     if not train.any():

@@ -87,6 +87,24 @@ def test_gradients_are_the_slopes(attention):
     assert torch.autograd.gradcheck(function, (h, *values))
 
 
+def test_additive_attention_stays_finite_where_queries_are_large_and_is_full_precision_under_autocast():
+    torch.manual_seed(0)
+    module = Intervention(WIDTH, PROTOTYPES.float(), PRIOR.float(), D_M, D_N, "additive", "prototype", True)
+    h = joint_feature().float()
+    with torch.no_grad():
+        for scale in (1.0, 1e4):
+            query, keys = module.query(scale * h), module.key(module.prototypes)
+            wanted = module.energy(torch.tanh(query[:, None] + keys)).squeeze(2).softmax(dim=1)
+            torch.testing.assert_close(module.weights(scale * h), wanted, rtol=1e-5, atol=1e-7)
+    h.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        weights = module.weights(h)
+    assert weights.dtype == torch.float32
+    weights[:, 0].sum().backward()
+    assert h.grad.isfinite().all()
+    assert h.grad.abs().max() > 0
+
+
 def test_without_attention_every_image_gets_the_same_context():
     module = intervention("none")
     assert not hasattr(module, "query")

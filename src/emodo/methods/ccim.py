@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from emodo import losses
 from emodo.methods.base import Terms
@@ -26,15 +25,14 @@ from emodo.records import Batch, InputError, Task
 
 Attention = Literal["dot_product", "additive", "none"]
 Scale = Literal["prototype", "query"]
-CHUNK = 16  # prototypes whose additive scores are computed at a time
+CHUNK = 8  # prototypes whose additive scores are computed at a time
 
 
 class Intervention(nn.Module):
     """h -> W_h h + W_g E_z[g(z)], [B, width] -> [B, d_m].
 
-    The weighted sum is a matrix product, [B, N] x [N, d]: no [B, N, d] is ever there. Additive attention does need
-    tanh of [B, N, d_n]; it is computed for 16 prototypes at a time and computed again in the backward pass, so that
-    its memory is B x (N + 16 d_n) and not B x N x d_n.
+    The weighted sum is a matrix product, [B, N] x [N, d]: no [B, N, d] is ever there. Additive attention needs tanh of
+    [B, N, d_n]; it is computed for a few prototypes at a time, and again in the backward pass.
 
     prototypes: [N, d], z. prior: [N], P(z). Further arguments as in `CCIM`.
     """
@@ -85,23 +83,52 @@ class Intervention(nn.Module):
         if self.attention == "none":
             return torch.ones_like(self.prior)[None]
         query, keys = self.query(h), self.key(self.prototypes)  # [B, d_n], [N, d_n]
-        scores = query @ keys.T / self.root if self.attention == "dot_product" else self._additive(query, keys)
+        if self.attention == "dot_product":
+            scores = query @ keys.T / self.root
+        else:
+            full = torch.promote_types(query.dtype, torch.float32)  # exponentials need the range of fp32
+            with torch.autocast(query.device.type, enabled=False):
+                scores = _AdditiveScores.apply(query.to(full), keys.to(full), self.energy.weight[0].to(full))
         return scores.softmax(dim=1)
 
-    def _additive(self, query: Tensor, keys: Tensor) -> Tensor:
-        """W_t^T tanh(W_q h + W_k z_i), [B, N]."""
-        if not torch.is_grad_enabled():
-            return torch.cat([self._scores(query, part) for part in keys.split(CHUNK)], dim=1)
-        return torch.cat(
-            [
-                checkpoint(self._scores, query, part, use_reentrant=False, preserve_rng_state=False)
-                for part in keys.split(CHUNK)
-            ],
-            dim=1,
-        )
 
-    def _scores(self, query: Tensor, keys: Tensor) -> Tensor:
-        return self.energy(torch.tanh(query[:, None] + keys)).squeeze(2)  # [B, 16]
+class _AdditiveScores(torch.autograd.Function):
+    """W_t^T tanh(W_q h + W_k z_i) of queries, [B, d_n], keys, [N, d_n], and W_t, [d_n] -> [B, N].
+
+    tanh(q + k) = 1 - 2 / (1 + exp(2q) exp(2k)): the exponentials are taken of B + N vectors, not of B x N, and what is
+    left for each pair is a product, a sum and a reciprocal. They are computed again in the backward pass, a few
+    prototypes at a time, so that a chunk stays in the cache and nothing of B x N x d_n is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, keys: Tensor, energy: Tensor) -> Tensor:
+        queries, keys = _exponentials(query), _exponentials(keys)
+        ctx.save_for_backward(queries, keys, energy)
+        return energy.sum() - 2 * torch.cat([_shares(queries, part) @ energy for part in keys.split(CHUNK)], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (slope,) = outputs
+        queries, keys, energy = ctx.saved_tensors
+        to_query, to_energy = torch.zeros_like(queries), torch.zeros_like(energy)
+        to_keys: list[Tensor] = []
+        for part, slopes in zip(keys.split(CHUNK), slope.split(CHUNK, dim=1), strict=True):
+            shares = _shares(queries, part)  # r, with tanh = 1 - 2r and its derivative 4r(1 - r)
+            to_energy += slopes.sum() - 2 * torch.einsum("bn,bnd->d", slopes, shares)
+            derivatives = torch.addcmul(shares, shares, shares, value=-1)
+            to_query += torch.einsum("bn,bnd->bd", slopes, derivatives)
+            to_keys.append(torch.einsum("bn,bnd->nd", slopes, derivatives))
+        return to_query * (4 * energy), torch.cat(to_keys) * (4 * energy), to_energy
+
+
+def _exponentials(x: Tensor) -> Tensor:
+    """exp(2x), x at most 40 from zero: so no infinity meets a zero, and queries and keys are never that large."""
+    return torch.exp(2 * x.clamp(-40, 40))
+
+
+def _shares(queries: Tensor, keys: Tensor) -> Tensor:
+    """1 / (1 + exp(2q) exp(2k)), [B, n, d_n]."""
+    return (queries[:, None] * keys).add_(1).reciprocal_()
 
 
 def _same_width(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
