@@ -21,6 +21,7 @@ ORDER = [
     ["engine", "figures", "parallel", "statistics"],
     ["training", "evaluation", "reporting", "strata", "comparison"],
     ["cells"],
+    ["grid", "search"],
     ["demo", "benchmark"],
     ["__main__"],
 ]
