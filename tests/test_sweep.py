@@ -342,7 +342,7 @@ def test_nothing_but_failures_is_a_result_too(folds, tmp_path, monkeypatch, caps
         (["--method", "ERM", "--grid", "method.lr=1e-3,0.001"], "a value is there twice"),
         (["--method", "ERM", "--grid", "method.lr=1e-3,fast"], "--grid method.lr=fast: ERM: "),
         (["--method", "ERM", "--grid", RATES, "--settings", "method.lr=1e-3"], "it is in --settings too"),
-        (["--method", "ERM", "--grid", RATES, "--settings", "epohcs=1"], "there is no setting epohcs"),
+        (["--method", "ERM", "--grid", RATES, "--settings", "epohcs=1"], "there is no setting 'epohcs'"),
         (["--method", "ERM", "--grid", RATES, "--trials", "3"], "a grid has as many trials as combinations"),
         (["--method", "ERM", "--grid", RATES, "--parts", "test", "test"], "--parts test test: one is there twice"),
         (["--method", "ERM", "--grid", RATES, "--seeds", "1", "1"], "--seeds 1 1: name one or more different"),

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from emodo import comparison, running, runs, tabular
-from emodo.cells import Cell, Entry, changes, entries, finished, recorded, seconds
-from emodo.files import write_text
-from emodo.folds import Folds, fingerprints, hold_out, name_folds
-from emodo.manifest import save
+from emodo import search as searching
+from emodo.cells import Cell, Entry, entries, outdated, seconds
+from emodo.files import remove_folder, write_text
+from emodo.grid import RUNS, SEARCH, name_folds, prepare
 from emodo.records import InputError, Unfinished
-from emodo.running import FAILURES, Engine, Outcomes, Runner
+from emodo.running import Engine, Outcomes, logs
+from emodo.statistics import Cluster
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GRID, CELLS, RUNS, SEARCH = "grid.json", "cells.json", "runs", "search"
+CELLS = "cells.json"
 
 
 def benchmark(
@@ -34,7 +33,7 @@ def benchmark(
     settings: dict[str, Any] | None = None,
     search: list[float] | None = None,
     baseline: str | None = None,
-    cluster: Literal["sequence", "subject", "image"] | None = None,
+    cluster: Cluster | None = None,
     replicates: int = 10_000,
     engine: Engine = "local",
     processes: int | None = None,
@@ -71,15 +70,19 @@ def benchmark(
     """
     entered = entries(methods or [], settings or {})
     seeds = [0, 1, 2, 3, 4] if seeds is None else seeds
-    base = _check(entered, seeds, baseline, search, replicates, processes)
-    folds = name_folds(manifests, (settings or {}).get("emotions"))
-    _prepare(out, _grid(entered, folds, search), overwrite)
+    base = _check(entered, seeds, baseline, search, replicates, engine, processes)
+    emotions = entered[0].settings["emotions"]
+    folds = name_folds(manifests, emotions, cluster)
+    held_out = {fold: searching.hold_out(file, emotions) for fold, file in folds.items()} if search else {}
+    prepare(out, entered, folds, search or [], overwrite)
     run_all = running.runner("benchmark", out, entered, engine, processes)
     try:
-        factors = _search(out, entered, folds, seeds[0], search, run_all) if search else {}
+        tried = searching.candidates(out / SEARCH, entered, held_out, search or [])
+        outcomes = run_all([cell for cells in tried.values() for cell in cells.values()], "search") if tried else {}
+        chosen = {key: searching.best(cells) for key, cells in tried.items()}
         cells = [
             Cell(
-                entry.faster(factors.get((entry.name, fold), 1.0)),
+                entry.faster(chosen.get((entry.name, fold), 1.0)),
                 manifest,
                 seed,
                 out / RUNS / entry.folder / f"{fold}-seed{seed}",
@@ -88,19 +91,20 @@ def benchmark(
             for fold, manifest in folds.items()
             for entry in entered
         ]
-        outcomes = run_all(cells, "run")
+        _drop_outdated(cells)
+        outcomes |= run_all(cells, "run")
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues; what is finished stays") from None
     table = _table(cells, outcomes, list(folds), base, cluster, replicates)
-    if search:
-        table["search"] = _searched(search, factors, len(entered) * len(folds), seeds[0])
+    if tried:
+        table["search"] = searching.summary(tried, chosen)
+        table["failures"] += searching.failures(tried, outcomes)
     _write(out, table)
     _print(table, json)
     if table["failures"]:
-        count = len(table["failures"])
+        count, of = len(table["failures"]), len(outcomes)
         raise Unfinished(
-            f"{count} of {len(cells)} runs could not be made, see above and {out / FAILURES}; the same command tries "
-            "them again"
+            f"{count} of {of} runs could not be made, see above{logs(out)}; the same command tries them again"
         )
 
 
@@ -113,12 +117,14 @@ def _check(
     baseline: str | None,
     search: Sequence[float] | None,
     replicates: int,
+    engine: Engine,
     processes: int | None,
 ) -> str:
     """Refuse impossible numbers; returns the baseline."""
-    running.check(seeds, processes)
-    if search and (len(set(search)) < 2 or len(set(search)) < len(search) or min(search) <= 0):
-        raise InputError(f"--search {' '.join(f'{f:g}' for f in search)}: name two or more different factors above 0")
+    running.check(seeds, engine, processes)
+    factors = [f"{factor:g}" for factor in search or []]  # as their runs are named
+    if search is not None and (len(set(factors)) < max(2, len(factors)) or not all(0 < f < math.inf for f in search)):
+        raise InputError(f"--search {' '.join(factors) or 'is empty'}: name two or more different factors above 0")
     if replicates < 100:
         raise InputError(f"--replicates is {replicates}: it must be 100 or more")
     names = [entry.name for entry in entered]
@@ -127,88 +133,15 @@ def _check(
     return baseline or ("ERM" if "ERM" in names else names[0])
 
 
-def _grid(entered: Sequence[Entry], folds: Folds, search: Sequence[float] | None) -> dict[str, Any]:
-    """What decides the results, as it is kept in OUT."""
-    return {
-        "folds": fingerprints(folds),
-        "methods": {entry.name: asdict(entry) | {"search": list(search or [])} for entry in entered},
-    }
-
-
-def _prepare(out: Path, grid: dict[str, Any], overwrite: bool) -> None:
-    """Add this grid to what OUT holds; other settings under the same name are refused, or their runs removed."""
-    before = recorded(out, GRID, "a benchmark") or {"folds": {}, "methods": {}}
-    changed = {
-        (kind, name): found
-        for kind in ("folds", "methods")
-        for name, entry in grid[kind].items()
-        if name in before[kind] and (found := changes(before[kind][name], entry))
-    }
-    if changed and not overwrite:
-        (kind, name), found = next(iter(changed.items()))
-        raise InputError(
-            f"{out} holds runs of {name} with other settings ({', '.join(found)}): choose another --out, or train them "
-            "anew with --overwrite"
+def _drop_outdated(cells: Sequence[Cell]) -> None:
+    """Remove runs of learning rates that are no longer the best, as a failed candidate was made since."""
+    old = [cell for cell in cells if outdated(cell)]
+    if old:
+        running.say(
+            "benchmark", f"{len(old)} runs are trained anew, with the learning rates that the search has chosen now"
         )
-    for kind, name in changed:
-        folder = grid["methods"][name]["folder"] if kind == "methods" else None
-        for run in [run for part in (RUNS, SEARCH) for run in (out / part).glob("*/*") if run.is_dir()]:
-            if run.parent.name == folder or (kind == "folds" and run.name.startswith(f"{name}-")):
-                shutil.rmtree(run)
-        (out / SEARCH / f"{name}.parquet").unlink(missing_ok=True)
-    merged = {kind: before[kind] | grid[kind] for kind in ("folds", "methods")}
-    write_text(out / GRID, json.dumps(merged, indent=2) + "\n")
-
-
-# ------------------------------------------------------------------------------------- the search
-
-
-def _search(
-    out: Path, entered: Sequence[Entry], folds: Folds, seed: int, search: Sequence[float], run_all: Runner
-) -> dict[tuple[str, str], float]:
-    """Choose the factor on each method's learning rates, for each fold by itself.
-
-    For each fold, as the training part of one fold holds what another one tests. Where all candidates fail, the factor
-    is 1, and the runs will say why.
-    """
-    candidates: dict[tuple[str, str], list[tuple[float, Cell]]] = {}
-    for fold, manifest in folds.items():
-        held_out = out / SEARCH / f"{fold}.parquet"
-        if not held_out.is_file():
-            save(hold_out(manifest, entered[0].settings["emotions"]), held_out)
-        for entry in entered:
-            candidates[entry.name, fold] = [
-                (
-                    factor,
-                    Cell(entry.faster(factor), held_out, seed, out / SEARCH / entry.folder / f"{fold}-times{factor:g}"),
-                )
-                for factor in search
-            ]
-    run_all([cell for found in candidates.values() for _, cell in found], "search")
-
-    def best(found: list[tuple[float, Cell]]) -> float:
-        scored = [
-            (runs.scores(cell.run)["accuracy"], -abs(math.log(factor)), factor)
-            for factor, cell in found
-            if finished(cell.run)
-        ]
-        return max(scored)[2] if scored else 1.0  # of equal ones the nearest to the settings given
-
-    return {key: best(found) for key, found in candidates.items()}
-
-
-def _searched(
-    search: Sequence[float], factors: dict[tuple[str, str], float], choices: int, seed: int
-) -> dict[str, Any]:
-    chosen: dict[str, dict[str, float]] = {}
-    for (method, fold), factor in factors.items():
-        chosen.setdefault(method, {})[fold] = factor
-    note = (
-        f"Searched for every method alike: learning rates times {', '.join(f'{factor:g}' for factor in search)}, on "
-        f"each fold by itself, by the accuracy on training sequences held out, with seed {seed}; "
-        f"{choices * len(search)} runs more."
-    )
-    return {"factors": list(search), "note": note, "chosen": chosen}
+    for cell in old:
+        remove_folder(cell.run)
 
 
 # -------------------------------------------------------------------------------------- the table
@@ -219,7 +152,7 @@ def _table(
     outcomes: Outcomes,
     folds: Sequence[str],
     baseline: str,
-    cluster: Literal["sequence", "subject", "image"] | None,
+    cluster: Cluster | None,
     replicates: int,
 ) -> dict[str, Any]:
     def fold(cell: Cell) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from emodo import metrics, statistics, tabular
-from emodo.figures import RULE, svg_file
+from emodo.figures import RULE, labels, svg_file
 from emodo.records import InputError, Task
 from emodo.statistics import Cluster, Difference
 from emodo.tabular import with_interval
@@ -216,15 +216,21 @@ def notes(table: Mapping[str, Any]) -> list[str]:
         f"{table['images']} test images of {len(table['folds'])} fold(s), pooled. Accuracy: mean and 95 % interval "
         "over seeds (Student's t)."
     ]
-    if "cluster" in table:
+    if any("difference" in row for row in table["methods"]):
+        drawn = "images" if table["cluster"] == "image" else f"{table['cluster']}s of the images"
         told.append(
             f"Against {table['baseline']}: paired over the same images, in points; 95 % interval over seeds and over "
-            f"the {table['clusters']} {table['cluster']}s of the images (bootstrap, {table['replicates']} draws); p "
-            "corrected by Holm over all methods."
+            f"the {table['clusters']} {drawn} (bootstrap, {table['replicates']} draws); p corrected by Holm over all "
+            "methods."
         )
         told.append(
             f"An emotion is worse (-) or better (+) where the interval of its own difference to {table['baseline']} "
             "leaves out zero; these are not corrected."
+        )
+    elif len(table["methods"]) > 1:
+        told.append(
+            f"Nothing is compared with {table['baseline']}: that takes two methods with all folds, and test images of "
+            f"two {table.get('cluster', 'image')}s at least."
         )
     search = table.get("search")
     if search:
@@ -238,10 +244,11 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     seeds: dict[tuple[str, str, str, str], list[str]] = {}
     for failure in table.get("failures", ()):
         what = "not possible" if failure["status"] == "refused" else "failed"
-        seeds.setdefault((failure["method"], failure["fold"], what, failure["reason"]), []).append(str(failure["seed"]))
+        where = failure["fold"] + (f", search times {failure['factor']:g}" if "factor" in failure else "")
+        seeds.setdefault((failure["method"], where, what, failure["reason"]), []).append(str(failure["seed"]))
     told += [
-        f"{method}, {fold}, seed {', '.join(found)}: {what}: {reason}"
-        for (method, fold, what, reason), found in seeds.items()
+        f"{method}, {where}, seed {', '.join(found)}: {what}: {reason}"
+        for (method, where, what, reason), found in seeds.items()
     ]
     return told
 
@@ -295,18 +302,19 @@ def figure(table: Mapping[str, Any]) -> str:
                 found = row["difference"]
                 # filled where Holm's p says that it is no chance
                 _interval(right[0], at, found["estimate"], found, BLUE if found["p_holm"] < 0.05 else "white")
-        left.set(xlabel="accuracy in %", ylim=(len(rows) - 0.5, -0.5))
-        left.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        left.set(xlabel="accuracy in %", ylim=(max(1, len(rows)) - 0.5, -0.5))
+        left.set_yticks(range(len(rows)), labels([row["name"] for row in rows]))
         for axes in right:
             axes.axvline(0, color=RULE, linewidth=0.8)
-            axes.set(xlabel=f"points above {table['baseline']}")
+            axes.set(xlabel=labels([f"points above {table['baseline']}"])[0])
         for axes in (left, *right):
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color=RULE, alpha=0.3, linewidth=0.5)
             axes.spines["left"].set_visible(False)
 
     title = "; ".join(f"{row['name']} {with_interval(row['accuracy']['mean'], row['accuracy'])}" for row in rows)
-    return svg_file(f"Accuracy in %: {title}", (520 if differing else 260, 22 * len(rows) + 10), draw)
+    size = (520 if differing else 260, 22 * len(rows) + 10)
+    return svg_file(f"Accuracy in %: {title or 'no method has all folds'}", size, draw)
 
 
 def _interval(axes: Axes, at: int, value: float, interval: Mapping[str, Any], filled: str) -> None:

@@ -84,6 +84,14 @@ def is_locked(file: Path) -> bool:
     return False
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in one step: killed at any instant, it is whole or gone."""
+    condemned = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(condemned, ignore_errors=True)  # what a killed process has left
+    folder.replace(condemned)
+    shutil.rmtree(condemned)
+
+
 def sync_folder(folder: Path) -> None:
     """Fsync a folder's entries, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

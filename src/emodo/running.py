@@ -15,7 +15,7 @@ from typing import Literal
 from emodo import runs
 from emodo.cells import Cell, Entry, Outcome, execute, finished
 from emodo.files import write_text
-from emodo.parallel import Died, cores, on_ray, on_this_machine
+from emodo.parallel import Died, cores, find_ray, on_ray, on_this_machine
 from emodo.records import InputError
 
 FAILURES = "failures"
@@ -23,12 +23,16 @@ Engine = Literal["local", "ray"]
 Outcomes = dict[Path, Outcome]  # by run folder
 
 
-def check(seeds: Sequence[int], processes: int | None) -> None:
-    """Raise InputError where seeds or the number of processes are impossible."""
+def check(seeds: Sequence[int], engine: Engine, processes: int | None) -> None:
+    """Raise InputError where seeds or the number of processes are impossible, or there is no Ray to run on."""
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise InputError(f"--seeds {' '.join(map(str, seeds))}: name one or more different numbers, 0 or more")
+        raise InputError(
+            f"--seeds {' '.join(map(str, seeds)) or 'is empty'}: name one or more different numbers, 0 or more"
+        )
     if processes is not None and processes < 1:
         raise InputError(f"--processes is {processes}: it must be 1 or more")
+    if engine == "ray":
+        find_ray()
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ class Runner:
         outcomes = {cell.run: Outcome("done", 0.0) for cell in cells}
         if not left:
             return outcomes
+        jobs = [cell.by_whole_paths() for cell in left]
         results = (
-            on_ray(execute, left, self.at_once, self.on_gpu)
+            on_ray(execute, jobs, self.at_once, self.on_gpu)
             if self.engine == "ray"
-            else on_this_machine(execute, left, self.at_once, self.gpus)
+            else on_this_machine(execute, jobs, self.at_once, self.gpus)
         )
         with closing(results), _progress(self.verb, len(left), what) as tell:
             for at, result in results:
@@ -74,6 +79,11 @@ def runner(verb: str, out: Path, entered: Sequence[Entry], engine: Engine, proce
     on_gpu = any(entry.settings["accelerator"] != "cpu" for entry in entered)
     gpus = _gpus() if on_gpu and engine == "local" else []
     return Runner(verb, out, engine, processes or len(gpus) or cores(), on_gpu, gpus)
+
+
+def logs(out: Path) -> str:
+    """Where to read how runs have failed, as the end of a sentence; "" where none has left more than its reason."""
+    return f" and {out / FAILURES}" if (out / FAILURES).is_dir() and any((out / FAILURES).rglob("*.txt")) else ""
 
 
 def _gpus() -> list[str]:

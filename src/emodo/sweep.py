@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import shutil
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from inspect import signature
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 import yaml
 
 from emodo import runs, space
-from emodo.cells import SHARED, Cell, Entry, changes, entries, finished, method_class, recorded, seconds
-from emodo.files import write_text
+from emodo.cells import SHARED, Cell, Entry, entries, finished, method_class, seconds
+from emodo.files import remove_folder, write_text
 from emodo.records import InputError, Unfinished
-from emodo.running import FAILURES, Engine, check, runner, say, spent
+from emodo.running import FAILURES, Engine, check, logs, runner, say, spent
 from emodo.space import Part, Range, Setting
 from emodo.tabular import counted
 from emodo.trials import JOURNAL, SETTING, WORKERS, Trials, check_installed, held, lock, opened
@@ -79,7 +78,7 @@ def sweep(
         InputError: Whatever is wrong with the settings or the data; nothing has been written then.
         Unfinished: Some runs could not be made; the others and the result are there.
     """
-    plan = _plan(manifests, method, grid, ranges, trials, parts, seeds, settings or {}, processes)
+    plan = _plan(manifests, method, grid, ranges, trials, parts, seeds, settings or {}, engine, processes)
     check_installed()
     _prepare(out, plan, overwrite)
     try:
@@ -93,8 +92,8 @@ def sweep(
     failed = sum(bool(row["failures"]) for row in table["settings"])
     if failed:
         raise Unfinished(
-            f"{failed} of {len(table['settings'])} settings could not be trained, see above and {out / FAILURES}; the "
-            "same command tries them again"
+            f"{failed} of {len(table['settings'])} settings could not be trained, see above{logs(out)}; the same "
+            "command tries them again"
         )
 
 
@@ -158,10 +157,11 @@ def _plan(
     parts: list[Part] | None,
     seeds: list[int] | None,
     settings: dict[str, Any],
+    engine: Engine,
     processes: int | None,
 ) -> _Plan:
     """Check everything that is given."""
-    from emodo.folds import name_folds
+    from emodo.grid import name_folds
 
     if method is None:
         raise InputError("there is no method to vary: name one with --method")
@@ -182,7 +182,7 @@ def _plan(
             "a search over --ranges takes one manifest: the training part of a fold holds what another one tests"
         )
     seeds = seeds if seeds is not None else [0, 1, 2] if grid else [0]
-    check(seeds, processes)
+    check(seeds, engine, processes)
     base = entries([method], settings)[0]
     of_grid = space.values(grid, method, settings) if grid else {}
     if of_grid:
@@ -199,11 +199,12 @@ def _held_out(out: Path, fold: str) -> Path:
 
 
 def _prepare(out: Path, plan: _Plan, overwrite: bool) -> None:
-    """Note in OUT what all its runs share; a folder of other runs is refused, or emptied."""
+    """Describe in OUT what all its runs share; a folder of other runs is refused, or emptied."""
     from emodo import manifest
-    from emodo.folds import fingerprints, hold_out
+    from emodo.grid import described
+    from emodo.search import hold_out
 
-    now = {"folds": fingerprints(plan.folds), "method": asdict(plan.base)}
+    now = described([plan.base], plan.folds, [])
     try:
         _check_same(out, now, overwrite)  # before there is a lock to leave behind
     except InputError:
@@ -218,9 +219,10 @@ def _prepare(out: Path, plan: _Plan, overwrite: bool) -> None:
         before = _check_same(out, now, overwrite)
         if before is None:
             for name in (RUNS, HELD_OUT, FAILURES, WORKERS):
-                shutil.rmtree(out / name, ignore_errors=True)
+                if (out / name).is_dir():
+                    remove_folder(out / name)
             (out / JOURNAL).unlink(missing_ok=True)
-        folds = (before or {"folds": {}})["folds"] | now["folds"]
+        folds = before["folds"] | now["folds"] if before else now["folds"]
         write_text(out / SETTINGS, json.dumps(now | {"folds": folds}, indent=2) + "\n")
         for fold, frame in frames.items():
             if not _held_out(out, fold).is_file():
@@ -229,20 +231,22 @@ def _prepare(out: Path, plan: _Plan, overwrite: bool) -> None:
 
 def _check_same(out: Path, now: Mapping[str, Any], overwrite: bool) -> dict[str, dict[str, Any]] | None:
     """What OUT holds already; None where it holds nothing, or what it holds is to be removed."""
+    from emodo.grid import changes, recorded
+
     before = recorded(out, SETTINGS, "a sweep")
-    if before is None:
-        return None
-    found = changes(before["method"], now["method"])
+    found = [
+        change
+        for was, is_now in zip(before["methods"].values(), now["methods"].values(), strict=False)
+        for change in changes(was, is_now)
+    ]
     for fold, each in now["folds"].items():
         found += [f"{fold}: {change}" for change in changes(before["folds"].get(fold, each), each)]
-    if not found:
-        return before
-    if overwrite:
-        return None
-    raise InputError(
-        f"{out} holds runs with other settings ({', '.join(found)}): choose another --out, or remove them with "
-        "--overwrite"
-    )
+    if found and not overwrite:
+        raise InputError(
+            f"{out} holds runs with other settings ({', '.join(found)}): choose another --out, or remove them with "
+            "--overwrite"
+        )
+    return None if found or not before["methods"] else before
 
 
 # ---------------------------------------------------------------------------------------- running
