@@ -18,12 +18,14 @@ ORDER = [
     ["methods", "adapters", "splits", "synthetic"],
     ["data", "runs"],
     ["inference"],
-    ["engine", "figures", "parallel", "statistics"],
+    ["engine", "figures", "parallel", "statistics", "tabular"],
     ["compared"],
     ["average_precision"],
     ["training", "evaluation", "reporting", "strata", "comparison"],
     ["cells"],
-    ["demo", "benchmark"],
+    ["running", "space"],
+    ["grid", "search", "sensitivity", "trials"],
+    ["demo", "benchmark", "sweep"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}

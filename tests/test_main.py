@@ -319,6 +319,15 @@ def test_runs_go_by_their_places_wherever_the_flags_stand(words, capsys):
     assert "A is not a run" in capsys.readouterr().err
 
 
+def test_scenes_are_generated(emodo, tmp_path):
+    out = tmp_path / "scenes"
+    code, printed, err = emodo("generate", "scenes", out, "--images", "120", "--size", "64", "--emotions", "valence")
+    assert (code, printed) == (0, f"{out / 'manifest.csv'}\n"), err
+    frame = pd.read_csv(out / "manifest.csv")
+    assert len(frame) == 120
+    assert set(frame["emotion"]) == {"positive", "negative"}
+
+
 def test_abbreviated_flags_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main(["split", "random", "m.csv", str(tmp_path / "a.csv"), "--overwr"])

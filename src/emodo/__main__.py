@@ -42,6 +42,7 @@ VERBS = {
     "prepare fi": ("emodo.adapters", "fi", "FI (Flickr and Instagram) -> manifest"),
     "prepare relabel": ("emodo.adapters.relabel", "relabel", "a manifest under coarser labels, or your own"),
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
+    "generate scenes": ("emodo.synthetic.scenes", "generate", "people in scenes that go with the emotion in training"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
     "split table1": ("emodo.splits", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
     "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
@@ -52,6 +53,7 @@ VERBS = {
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
+    "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
 }
 

@@ -59,6 +59,39 @@ def new_folder(out: Path) -> Generator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def locked(file: Path) -> Generator[None]:
+    """Wait for the lock on `file`, and hold it; it is free again when this process ends, in whatever way."""
+    import fcntl
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a process holds the lock on `file`; a file that is not there is held by none."""
+    import fcntl
+
+    try:
+        with file.open("r") as held:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in one step: killed at any instant, it is whole or gone."""
+    condemned = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(condemned, ignore_errors=True)  # what a killed process has left
+    folder.replace(condemned)
+    shutil.rmtree(condemned)
+
+
 def sync_folder(folder: Path) -> None:
     """Fsync a folder's entries, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

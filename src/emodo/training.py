@@ -114,8 +114,8 @@ def train(
         "crop": crop,
         "augmentation": augmentation,
         "epochs": epochs,
-        "warmup": round(epochs * 5 / 160) if warmup is None else warmup,
-        "constant": round(epochs * 15 / 160) if constant is None else constant,
+        "warmup": warmup,
+        "constant": constant,
         "batch_size": batch_size,
         "clip": clip,
         "precision": precision,
@@ -126,12 +126,16 @@ def train(
         "seed": seed,
         "max_pixels": max_pixels,
     }
-    _check_settings(config)
+    config = complete(config)
     run = run or Path("runs") / f"{type(method).__name__}-{manifest.stem}-{seed}"
     return _train(Path(run), config, resume=False, overwrite=overwrite)
 
 
-def _check_settings(config: dict[str, Any]) -> None:
+def complete(config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the settings that follow from others; raises InputError where a number is out of its range."""
+    epochs = config["epochs"]
+    for name, of_160 in (("warmup", 5), ("constant", 15)):
+        config = config | {name: round(epochs * of_160 / 160) if config[name] is None else config[name]}
     for name in ("epochs", "batch_size", "devices", "nodes", "max_pixels"):
         if config[name] < 1:
             raise InputError(f"--{name} is {config[name]}: it must be 1 or more")
@@ -153,6 +157,7 @@ def _check_settings(config: dict[str, Any]) -> None:
         )
     if config["clip"] is not None and config["clip"] <= 0:
         raise InputError(f"--clip is {config['clip']}: it must be more than 0")
+    return config
 
 
 def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> Path:
