@@ -85,7 +85,8 @@ def differences(
     seeds is added; a method with one seed adds nothing, and its interval is about the images only. The interval is the
     estimate and the root of that variance times Student's t with Satterthwaite's degrees of freedom over clusters and
     seeds, and p is the same t read backwards. Percentiles of replicates that draw seeds too are too narrow where few
-    seeds vary more than the people (docs/benchmark.md has the coverage of both).
+    seeds vary more than the people (docs/benchmark.md has the coverage of both). Chance on single images counts
+    twice, between people and between seeds, so that the interval is too wide where trainings differ by little else.
     """
     order = np.argsort(cluster, kind="stable")
     starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
