@@ -271,6 +271,13 @@ def test_a_list_is_its_words(emodo, manifest, tmp_path):
     assert "Table 1 needs 6 different --emotions, not joy, fear" in err
 
 
+@pytest.mark.parametrize("flag", ["--emotions", "--sources"])
+def test_a_list_of_nothing_is_named(emodo, manifest, tmp_path, flag):
+    code, out, err = emodo("split", "table1", manifest, tmp_path / "out.csv", flag, "--fold", "2")
+    assert (code, out) == (2, "")
+    assert err == f"emodo split table1: {flag} is empty: name one or more after it\n"
+
+
 def test_a_mapping_is_its_pairs(emodo, faces, tmp_path):
     frame = pd.read_csv(faces, dtype=str)
     frame["emotion"] = frame["emotion"].replace({"happiness": "happy", "sadness": "sad"})

@@ -129,7 +129,11 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
 
     --batch-size is --batch_size, --overwrite is --overwrite true, --emotions joy fear is a list, --rename
     happy=happiness is a mapping, and the first words go by their places even where they have defaults.
+
+    Raises InputError where nothing follows the flag of a list or mapping.
     """
+    from emodo.records import InputError
+
     parameters = inspect.signature(function).parameters
     flags: list[str] = []
     placed: list[str] = []
@@ -145,7 +149,10 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
         values = [value]
         if not equals:
             following = list(takewhile(lambda word: not _is_flag(word), rest))
-            most = len(following) if "list[" in kind or "dict[" in kind else 1
+            many = "list[" in kind or "dict[" in kind
+            if many and not following:
+                raise InputError(f"{flag} is empty: name one or more after it")
+            most = len(following) if many else 1
             values = following[:most] if kind != "bool" or following[:1] in (["true"], ["false"]) else []
             rest = rest[len(values) :]
         if kind == "bool" and not values:
