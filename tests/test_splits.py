@@ -251,6 +251,27 @@ def test_the_gates_name_everything_that_is_wrong() -> None:
         splits.check(good.assign(split="train"))
 
 
+def test_the_gates_ask_for_emotions_and_not_for_combinations() -> None:
+    frame = pd.DataFrame(
+        {
+            "path": [f"{n}.png" for n in range(4)],
+            "emotion": ["anger|joy", "fear|joy", "anger|fear", "anger|fear|joy"],
+            "split": ["train", "train", "test", "test"],
+        }
+    )
+    splits.check(frame)
+    with pytest.raises(InputError, match=r"^no training image of fear, which the other parts hold$"):
+        splits.check(frame.drop(index=1))
+
+
+def test_rows_of_several_emotions_are_split_by_sequence_and_are_no_cell_of_table_1() -> None:
+    frame = random_frame(0)
+    frame["emotion"] = ["anger|fear" if at % 3 else "joy" for at in range(len(frame))]
+    splits.check(splits.by_sequence(frame))
+    with pytest.raises(InputError, match=r"^row 2: 'anger\|fear' are several emotions, and Table 1 gives an image"):
+        splits.table1(frame)
+
+
 def test_leakage_is_the_share_of_test_subjects_seen_in_training() -> None:
     frame = pd.DataFrame(
         {

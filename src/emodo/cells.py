@@ -19,8 +19,8 @@ from emodo.files import locked, write_text
 from emodo.records import InputError
 
 SHARED = "method."  # settings that every method which has them is given, as in `emodo train --method.lr`
-# What the grid itself decides; and cells run side by side, so each has one device.
-DECIDED = ("manifest", "method", "run", "seed", "resume", "overwrite", "devices", "nodes")
+# What the grid itself decides; and cells run side by side, so each has one device, and are compared by accuracy.
+DECIDED = ("manifest", "method", "run", "seed", "resume", "overwrite", "devices", "nodes", "multilabel")
 CELL = "cell.json"
 
 

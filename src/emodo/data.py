@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from emodo.manifest import SHOWN
+from emodo.multilabel import apart, multi_hot, several
 from emodo.records import Batch, Confounder, InputError, Task, View
 from emodo.transforms import Augmentation, augment, prepare
 
@@ -134,12 +135,14 @@ def define_task(
     emotions: list[str] | None,
     needs_strata: bool,
     confounder: Confounder | None = None,
+    multilabel: bool = False,
 ) -> Task:
     """Derive emotions and strata from a manifest's training rows.
 
     frame: a manifest with `split`. name: what the messages call it. column: see `confounder_column`. emotions:
     order of the logits, alphabetical where None. needs_strata: whether training rows need a stratum. confounder: one
     that is given with its strata, which then are the task's; its column may be missing unless `needs_strata`.
+    multilabel: whether a row may hold several emotions even though none does.
 
     Raises InputError where the split is missing, an emotion has no training image, or (with `needs_strata`) the
     stratum column is missing, has gaps or strata that are not the given ones, or has one value.
@@ -149,15 +152,17 @@ def define_task(
     train = frame.loc[frame["split"] == "train"]
     if emotions and len(set(emotions)) < len(emotions):
         raise InputError(f"--emotions names one emotion twice: {' '.join(emotions)}")
-    order = tuple(emotions) if emotions else tuple(sorted(frame["emotion"].unique()))
-    shown = set(train["emotion"])
+    named = apart(frame.loc[:, "emotion"])
+    order = tuple(emotions) if emotions else tuple(sorted(named.unique()))
+    multilabel = multilabel or bool(several(frame.loc[:, "emotion"]).any())
+    shown = set(apart(train.loc[:, "emotion"]))
     lacking = [emotion for emotion in order if emotion not in shown]
     if lacking:
         raise InputError(
             f"{name}: no training image shows {', '.join(lacking)}: split the data otherwise, or name "
             "the emotions to learn with --emotions"
         )
-    stray = frame.loc[~frame.loc[:, "emotion"].isin(order), "emotion"]
+    stray = named.loc[~named.isin(order)]
     if len(stray):
         raise InputError(
             f"{name}, row {stray.index[0] + 1}: the emotion {stray.iloc[0]!r} is none of "
@@ -167,7 +172,7 @@ def define_task(
     if column in ("path", "file", "emotion", "split"):
         raise InputError(f"the column {column!r} cannot be the confounder: name another with --stratum")
     if confounder and not needs_strata:
-        return Task(order, confounder)
+        return Task(order, confounder, multilabel)
     if column is None or column not in frame:
         if column is not None or needs_strata:
             hint = "train on the manifest written with the file" if confounder else "name one with --stratum"
@@ -175,7 +180,7 @@ def define_task(
                 f"{name} has no column {column or 'stratum'!r} to hold the confounder; it has "
                 f"{', '.join(c for c in frame.columns if c != 'file')}: {hint}"
             )
-        return Task(order)
+        return Task(order, None, multilabel)
     values = train.loc[:, column]
     strata: tuple[str, ...] = tuple(sorted(values.dropna().astype(str).unique()))
     strange = sorted(set(strata) - set(confounder.strata)) if confounder else []
@@ -197,13 +202,19 @@ def define_task(
                 "is nothing to intervene on: name another column with --stratum"
             )
     if not strata:
-        return Task(order)
-    return Task(order, confounder or Confounder(column, strata, (1 / len(strata),) * len(strata)))
+        return Task(order, None, multilabel)
+    return Task(order, confounder or Confounder(column, strata, (1 / len(strata),) * len(strata)), multilabel)
 
 
 def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it."""
-    emotion = pd.Index(task.emotions).get_indexer(pd.Index(frame.loc[:, "emotion"]))
+    """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it.
+
+    Of a multi-label task, the emotions are multi-hot, [rows, E] float32.
+    """
+    if task.multilabel:
+        emotion = multi_hot(frame.loc[:, "emotion"], task.emotions)
+    else:
+        emotion = pd.Index(task.emotions).get_indexer(pd.Index(frame.loc[:, "emotion"]))
     if task.confounder is None or task.confounder.column not in frame:
         return emotion, np.full(len(frame), -1)
     return emotion, pd.Index(task.strata).get_indexer(pd.Index(frame.loc[:, task.confounder.column].astype("str")))
@@ -235,7 +246,7 @@ def training_cells(frame: pd.DataFrame, task: Task, name: Path, method: str) -> 
 
 # -------------------------------------------------------------------------------------------- batches
 
-Item = tuple[dict[str, Tensor], int, int, int]
+Item = tuple[dict[str, Tensor], np.ndarray, int, int]  # views, emotion ([] int64 or [E] float32), stratum, row
 GRAY = 128  # a masked person: the middle of the range, zero once normalised
 
 
@@ -305,8 +316,8 @@ class Images(Dataset):
             return prepare(image, self.size)
         return augment(image, self.size, self.augmentation, np.random.default_rng([self.seed, self.epoch, row]))
 
-    def _labels(self, i: int) -> tuple[int, int]:
-        return int(self.emotion[i]), int(self.stratum[i])
+    def _labels(self, i: int) -> tuple[np.ndarray, int]:
+        return np.asarray(self.emotion[i]), int(self.stratum[i])
 
 
 def collate(items: list[Item | InputError]) -> Batch | InputError:
@@ -319,7 +330,8 @@ def collate(items: list[Item | InputError]) -> Batch | InputError:
         name: torch.stack([views[name] for views in images]).contiguous(memory_format=torch.channels_last)
         for name in images[0]
     }
-    return Batch(emotion=torch.tensor(emotion), stratum=torch.tensor(stratum), row=torch.tensor(row), **stacked)
+    emotions = torch.from_numpy(np.stack(emotion))
+    return Batch(emotion=emotions, stratum=torch.tensor(stratum), row=torch.tensor(row), **stacked)
 
 
 def to_device(batch: Batch | InputError, device: torch.device) -> Batch:

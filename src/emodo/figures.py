@@ -154,8 +154,14 @@ def joined(found: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
     return {"rows": names, "columns": names, "counts": counts.tolist()}
 
 
-def bars(name: str, title: str, groups: Sequence[str], values: Sequence[Sequence[float | None]]) -> str:
-    """Draw accuracies, [runs][groups] fractions or None, as groups of horizontal bars, one bar a run."""
+def bars(
+    name: str,
+    title: str,
+    groups: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    measure: str = "accuracy in %",
+) -> str:
+    """Draw accuracies or the like, [runs][groups] fractions or None, as groups of horizontal bars, one bar a run."""
     thickness = 0.8 / len(values)
 
     def draw(figure: Figure) -> None:
@@ -166,7 +172,7 @@ def bars(name: str, title: str, groups: Sequence[str], values: Sequence[Sequence
                 axes.barh(at, 100 * (value or 0), thickness * 0.9, color=_run_colour(slot))
                 text = "not tested" if value is None else f"{100 * value:.1f}"
                 axes.text(100 * (value or 0) + 1, at, text, va="center", fontsize=8)
-        axes.set(xlim=(0, 100), ylim=(len(groups) - 0.5, -0.5), xlabel="accuracy in %")
+        axes.set(xlim=(0, 100), ylim=(len(groups) - 0.5, -0.5), xlabel=measure)
         axes.set_yticks(range(len(groups)), labels(groups))
         axes.tick_params(axis="y", length=0)
 

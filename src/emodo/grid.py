@@ -31,6 +31,7 @@ def name_folds(manifests: Sequence[Path], emotions: Sequence[str] | None, cluste
     """
     from emodo import manifest as tables
     from emodo import metrics
+    from emodo.multilabel import check_single
 
     names = [manifest.stem for manifest in manifests]
     if len(set(names)) < len(names):
@@ -44,6 +45,9 @@ def name_folds(manifests: Sequence[Path], emotions: Sequence[str] | None, cluste
         frame = tables.load(manifest, tuple(emotions) if emotions else None)
         if "split" not in frame:
             raise InputError(f"{manifest} has no column split: make one with `emodo split`")
+        check_single(
+            frame, manifest, "a grid compares accuracies: train each run, and compare them with `emodo report`"
+        )
         test = frame.loc[frame["split"] == "test"]
         if test.empty:
             raise InputError(f"{manifest} has no row whose split is `test`: split the data otherwise")

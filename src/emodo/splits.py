@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emodo import multilabel
 from emodo.manifest import (
     EMOTIONS,
     SPLITS,
@@ -144,11 +145,12 @@ def table1(
     912 / 852 / 927. `validation` is a fraction of each training cell, to one sequence.
 
     Raises:
-        InputError: Not three sources or six emotions (choose them), a row without a source, an impossible
-            fold or fraction.
+        InputError: Not three sources or six emotions (choose them), a row without a source or with several
+            emotions, an impossible fold or fraction.
     """
     if fold not in (1, 2, 3):
         raise InputError(f"Table 1 has folds 1, 2 and 3, not {fold}")
+    multilabel.check_single(frame, None, "Table 1 gives an image its fold by its emotion")
     if "source" not in frame:
         raise InputError("Table 1 mixes three sources: the manifest needs the column source")
     row = _places(frame.loc[:, "source"], "sources", 3, sources)
@@ -164,7 +166,8 @@ def table1(
 def by_sequence(frame: pd.DataFrame, test: float = 0.2, validation: float = 0.0, seed: int = 0) -> pd.DataFrame:
     """Split by sequence, the same fraction of every source and emotion (to one sequence).
 
-    `validation` is a fraction of what is left for training.
+    Several emotions of a row count as one of its own, their combination. `validation` is a fraction of what is left
+    for training.
     """
     sequence, cell = sequence_key(frame).to_numpy(object), _cell(frame, "source", "emotion")
     tested = _drawn(sequence, cell, _fraction("test", test), seed)
@@ -202,7 +205,7 @@ def check(frame: pd.DataFrame, subjects: bool = False) -> None:
     wrong = [f"the {part} part is empty" for part in ("train", "test") if not (split == part).any()]
     wrong += [
         f"no training image of {name}, which the other parts hold"
-        for name in sorted(set(emotion) - set(emotion[split == "train"]))
+        for name in sorted(set(multilabel.apart(emotion)) - set(multilabel.apart(emotion[split == "train"])))
     ]
     for name, key in [("sequence", sequence_key(frame))] + [("subject", subject_key(frame))] * subjects:
         twice = sorted(set(key[in_two_splits(key, split)]))

@@ -31,6 +31,7 @@ def train(
     stratum: str | None = None,
     confounder: str | Path | None = None,
     emotions: list[str] | None = None,
+    multilabel: bool = False,
     backbone: str = "resnet50",
     pretrained: bool | str | Path | None = None,
     size: int = 224,
@@ -64,6 +65,7 @@ def train(
         confounder: Confounder file with a dictionary of contexts, for methods as CCIM (`emodo strata --by dictionary`
             makes one); it names its own column, which only methods that need strata look for.
         emotions: Emotions in the order of the logits; by default all of the manifest, sorted.
+        multilabel: Let a row hold several emotions, though none of this manifest does; where one does, they may anyway.
         backbone: Any timm model, or `small`, a net for CPUs.
         pretrained: true downloads timm's weights, false starts at random, a path reads a state dict. By default
             true for every timm model that has weights, as the paper starts from ImageNet.
@@ -105,6 +107,7 @@ def train(
         "stratum": stratum,
         "confounder": None if confounder is None else str(Path(confounder).resolve()),
         "emotions": emotions,
+        "multilabel": multilabel,
         "backbone": backbone,
         "pretrained": str(Path(pretrained).resolve()) if isinstance(pretrained, str | Path) else pretrained,
         "size": size,
@@ -191,7 +194,16 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     method = runs.create_method(config)
     frame = manifests.load(path, tuple(config["emotions"]) if config["emotions"] else None)
     confounder = confounders.load(Path(config["confounder"])) if config.get("confounder") else None
-    task = define_task(frame, path, config["stratum"], config["emotions"], method.needs_strata, confounder)
+    task = define_task(
+        frame,
+        path,
+        config["stratum"],
+        config["emotions"],
+        method.needs_strata,
+        confounder,
+        config.get("multilabel", False),
+    )
+    method.check_task(task)
     split = frame.loc[:, "split"]
     train = frame.loc[split == "train"]
     if "test" not in set(split):

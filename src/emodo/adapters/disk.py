@@ -11,14 +11,14 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from emodo import manifest
+from emodo import manifest, multilabel
 from emodo.records import InputError
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -40,6 +40,15 @@ TELLTALES = {
     "sfew": r"(Train|Val|Test)_Aligned_Faces.*|SFEW.*",
     "jaffe": r"[A-Z]{2}\.(AN|DI|FE|HA|NE|SA|SU)\d\.\d+\.tiff?|jaffe.*",
     "kdef": r"[AB][FM]\d\d(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.jpg|KDEF.*",
+    "deepsentiment": r"Agg_AMT_Candidates|(twitter_)?(three|four|five)_agrees?(\.txt)?",
+    "emotion6panda": r"Emotion-6|UnBiasedEmo|digust",
+    "emotion6": r"Emotion6",
+    "webemo": r"WEBEmo|(train|test)25(\.txt)?",
+    "emotic": r"(cvpr_?)?emotic|(CVPR17_)?Annotations\.mat|annots?_arrs.*|emodb_small|framesdb",
+    "caers": r"CAER-?S",
+    "groupwalk": r"groupwalk(\.csv)?",
+    "emoset": r"EmoSet.*",
+    "fi": r"emotion_dataset",
 }
 
 
@@ -171,6 +180,27 @@ def nothing(root: Path, adapter: str, wanted: str) -> InputError:
     )
 
 
+def classes(root: Path, adapter: str, labels: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """The folder that lies least deep in ROOT and holds a folder for each of these labels, in any case.
+
+    Returns:
+        The folder, absolute, and the names of its folders with their labels.
+
+    Raises:
+        InputError: There is none.
+    """
+    wanted = set(labels)
+    level = [str(root.absolute())]
+    for _ in range(DEPTH + 1):
+        below = {folder: [entry.name for entry in _entries(folder) if entry.is_dir()] for folder in level}
+        for folder, names in sorted(below.items()):
+            found = {name: name.lower() for name in names if name.lower() in wanted}
+            if wanted <= set(found.values()):
+                return folder, found
+        level = [f"{folder}{os.sep}{name}" for folder, names in below.items() for name in names]
+    raise nothing(root, adapter, f"folder with all of {', '.join(sorted(wanted))}")
+
+
 def read_lines(file: Path) -> list[str]:
     r"""The lines of a small text file (UTF-8, with or without BOM) that end in \n, \r\n or \r, or at the file's end.
 
@@ -224,15 +254,17 @@ def raise_all(problems: Sequence[str]) -> None:
         raise InputError("\n".join([*problems[: manifest.SHOWN], *[f"... and {more} more"] * (more > 0)]))
 
 
-def clip(frame: pd.DataFrame) -> tuple[pd.DataFrame, int, list[str]]:
-    """Cut the boxes of a frame with absolute paths to their images, whose headers are read.
+def clip(
+    frame: pd.DataFrame, sizes: Mapping[str, tuple[float, float]] | None = None
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """Cut the boxes of a frame with absolute paths to their images, whose headers are read unless `sizes` has them.
 
     Returns:
         The rows whose image can be read and of whose box something is left; how many boxes were cut or lay wholly
         outside; the images that cannot be read.
     """
     paths = frame["path"].tolist()
-    sizes = manifest.image_sizes(paths)
+    sizes = manifest.image_sizes(paths) if sizes is None else sizes
     most = np.array([sizes[path] * 2 for path in paths]).reshape(-1, 4)  # width, height, width, height
     box = frame[list(manifest.BOX)].to_numpy(float)
     cut = np.minimum(np.maximum(box, 0), most)  # NaN where the size is
@@ -275,7 +307,12 @@ def save(
     for column, key in (("sequence", manifest.sequence_key), ("subject", manifest.subject_key)):
         if column in whole:
             counts.append(f"{len(set(key(whole)[whole[column].notna()]))} {column}s")
-    print("; ".join([f"{out}: {', '.join(counts)}, {whole['emotion'].nunique()} emotions", *notes]), file=sys.stderr)
+    print(
+        "; ".join(
+            [f"{out}: {', '.join(counts)}, {len(set(multilabel.apart(whole.loc[:, 'emotion'])))} emotions", *notes]
+        ),
+        file=sys.stderr,
+    )
     other = [f"{here} {what}, published are {there}" for what, (here, there) in (known or {}).items() if here != there]
     if other:
         print(f"{out}: warning: {'; '.join(other)}", file=sys.stderr)

@@ -21,6 +21,7 @@ from rich.progress import track
 
 from emodo.files import new_folder
 from emodo.manifest import check_target, load, save, subject_key
+from emodo.multilabel import check_single
 from emodo.records import InputError
 
 DEGRADATIONS = ("blur", "noise", "none")
@@ -123,6 +124,7 @@ def split_degradations(
     """
     check_target(out, overwrite)
     frame = load(manifest)
+    check_single(frame, manifest, "the experiment gives each emotion a degradation")
     emotions = sorted(frame["emotion"].unique())
     pairing = pairing or dict(zip(emotions, cycle(DEGRADATIONS), strict=False))
     save(pair(frame, pairing, test, fraction, moved, seed), out)
