@@ -20,11 +20,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from emodo import benchmark as module
-from emodo import comparison, runs, training
+from emodo import comparison, running, runs, training
 from emodo.__main__ import main
 from emodo.benchmark import benchmark
 from emodo.cells import Cell, Outcome, entries
+from emodo.grid import name_folds
 from emodo.manifest import load, save
 from emodo.parallel import Died
 from emodo.records import InputError, Unfinished
@@ -69,7 +69,7 @@ def finished(folds, tmp_path_factory):
     """A whole grid, and what it has printed."""
     out, said = tmp_path_factory.mktemp("grid") / "out", io.StringIO()
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said):
-        patched.setattr(module, "on_this_machine", in_this_process)
+        patched.setattr(running, "on_this_machine", in_this_process)
         assert main(words(folds, out)) == 0
     return out, said.getvalue()
 
@@ -90,7 +90,7 @@ def trained(monkeypatch):
             names.append("/".join(jobs[at].run.parts[-2:]))
             yield at, result
 
-    monkeypatch.setattr(module, "on_this_machine", run)
+    monkeypatch.setattr(running, "on_this_machine", run)
     return names
 
 
@@ -287,7 +287,7 @@ def test_ctrl_c_says_how_to_go_on(folds, tmp_path, monkeypatch, capsys):
         yield from ()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "on_this_machine", interrupted)
+    monkeypatch.setattr(running, "on_this_machine", interrupted)
     assert main(words(folds, tmp_path / "out")) == 130
     out, err = capsys.readouterr()
     assert not out
@@ -339,7 +339,7 @@ def test_a_run_that_fails_stops_no_other_and_is_made_by_the_same_command(out, fo
 
 def test_a_process_that_dies_is_a_failure(folds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        module, "on_this_machine", lambda _, jobs, *__: ((at, Died("its end")) for at in range(len(jobs)))
+        running, "on_this_machine", lambda _, jobs, *__: ((at, Died("its end")) for at in range(len(jobs)))
     )
     assert main(words(folds[:1], tmp_path / "out", seeds=(0,))) == 1
     said, err = capsys.readouterr()
@@ -383,7 +383,7 @@ def searching(fold, out):
 def searched(folds, tmp_path_factory):
     out = tmp_path_factory.mktemp("search") / "out"
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(io.StringIO()):
-        patched.setattr(module, "on_this_machine", in_this_process)
+        patched.setattr(running, "on_this_machine", in_this_process)
         assert main(searching(folds[0], out)) == 0
     return out
 
@@ -504,17 +504,17 @@ def test_as_many_runs_at_a_time_as_gpus_or_else_cores(
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    monkeypatch.setattr(module, "cores", lambda: 11)
+    monkeypatch.setattr(running, "cores", lambda: 11)
     seen = []
 
     def run(function, jobs, at_once, names):
         seen.append((at_once, list(names)))
         yield 0, Outcome("refused", 0.0, "not today")
 
-    monkeypatch.setattr(module, "on_this_machine", run)
+    monkeypatch.setattr(running, "on_this_machine", run)
     entered = entries(["ERM"], SETTINGS | {"accelerator": accelerator})
     cell = Cell(entered[0], tmp_path / "a.csv", 0, tmp_path / "ERM" / "a-seed0")
-    found = module._runner(tmp_path, entered, "local", processes)([cell], "run")
+    found = running.runner("benchmark", tmp_path, entered, "local", processes)([cell], "run")
     assert found[cell.run].status == "refused"
     assert seen == [expected]
 
@@ -533,7 +533,7 @@ def test_a_terminal_sees_a_bar(folds, out, trained, monkeypatch, capsys):
     ("seconds", "shown"), [(3.4, "3 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")]
 )
 def test_times_are_short(seconds, shown):
-    assert module._time(seconds) == shown
+    assert running.spent(seconds) == shown
 
 
 # ------------------------------------------------------------------------------------- wrong grids
@@ -635,10 +635,10 @@ def test_people_in_an_image_are_told_apart_by_their_boxes(folds, tmp_path, train
     frame = load(manifests[0])
     first = frame.loc[(frame["split"] == "test") & frame["x1"].isna(), "file"].iloc[0]
     with pytest.raises(InputError, match=f"test the same image, {first}"):
-        module._folds(manifests, None, None)
+        name_folds(manifests, None)
     for manifest in manifests:
         save(load(manifest).dropna(subset="x1"), manifest)
-    assert list(module._folds(manifests, None, None)) == ["boxes0", "boxes1"]
+    assert list(name_folds(manifests, None)) == ["boxes0", "boxes1"]
 
 
 def test_folds_have_their_emotions_in_common(folds, tmp_path, trained, capsys):
@@ -660,7 +660,7 @@ def test_a_search_that_the_training_rows_do_not_allow_is_refused(folds, tmp_path
 
     manifest = edited(folds[0], tmp_path, change)
     said = refused(tmp_path, capsys, [folds[1], manifest], "--search", "0.3", "1")
-    assert "--search holds out a part of the training rows, and then no training image of fear" in said
+    assert "a part of the training rows is held out, and then no training image of fear" in said
 
 
 def test_what_is_no_benchmark_is_left_alone(folds, tmp_path, trained, capsys):
