@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from emodo import clusters as module
 from emodo import confounders
-from emodo.clusters import cluster, environments, prototypes, standardised
+from emodo.clusters import Streamed, cluster, environments, prototypes, standardise, standardised
 from emodo.records import InputError
 
 NAME = Path("faces.csv")
@@ -117,6 +118,94 @@ def test_a_dictionary_holds_the_means_of_the_clusters_and_their_shares(tmp_path)
     again = confounders.load(tmp_path / "z.safetensors")
     assert again == confounder
     assert torch.equal(again.prototypes, confounder.prototypes)
+
+
+def test_a_row_without_a_name_counts_for_no_prototype():
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    confounder = prototypes(features, np.array(["a", None, "b", "a"], object), "by hand", {"seed": "3"})
+    assert confounder.prototypes.tolist() == [[3, 4], [4, 5]]
+    assert confounder.prior == (2 / 3, 1 / 3)
+    assert confounder.provenance == {"seed": "3"}
+
+
+# ------------------------------------------------------------------------------------------- streamed
+
+
+@pytest.fixture
+def streamed(tmp_path, monkeypatch):
+    """Features as a streamed table, read 16 rows at a time."""
+    monkeypatch.setattr(module, "PIECE", 16)
+
+    def write(features):
+        table = Streamed(tmp_path, features.shape[1])
+        for start in range(0, len(features), 7):
+            table.append(features[start : start + 7])
+        return table
+
+    return write
+
+
+def test_a_streamed_table_is_read_as_it_was_written(streamed, tmp_path):
+    features, _ = groups()
+    table = streamed(features)
+    assert len(table) == 60
+    for _ in range(2):
+        rows, pieces = zip(*table.pieces(), strict=True)
+        assert [(one.start, one.stop) for one in rows] == [(0, 16), (16, 32), (32, 48), (48, 60)]
+        assert (np.concatenate(pieces) == features).all()
+    assert not list(tmp_path.iterdir())
+
+
+def test_streamed_components_are_those_of_the_whole_table(streamed):
+    random = np.random.default_rng(0)
+    features = (1000 + random.normal(0, 1, (90, 12)) * np.arange(1, 13)).astype(np.float32)
+    train = np.arange(90) % 3 > 0
+    train[:20] = False  # a whole piece is not for training
+    held, kept = module._reduced(features, train, 5, 0)
+    reduced, share = module._reduced(streamed(features), train, 5, 0)
+    signs = np.sign((held * reduced).sum(axis=0))  # an axis has no direction
+    np.testing.assert_allclose(reduced * signs, held, atol=0.02)
+    assert share == pytest.approx(kept, rel=1e-4)
+
+
+def test_streamed_groups_are_found_and_named_the_same_way(streamed):
+    features, labels = groups(200)
+    train = np.arange(200) < 150
+    found = cluster(streamed(features), train, NAME, 3, 5, 0)
+    held = cluster(features, train, NAME, 3, 5, 0)
+    assert same(found.names, labels)
+    assert found.names.tolist() == held.names.tolist()
+    assert found.agreement == (1, 1, 1)
+    assert found.kept == pytest.approx(held.kept, rel=1e-4)
+    again = cluster(streamed(features), train, NAME, None, 5, 0)
+    assert max(again.silhouettes, key=again.silhouettes.get) == 3
+    assert again.names.tolist() == found.names.tolist()
+
+
+def test_streamed_prototypes_are_the_means_in_the_original_space(streamed):
+    features, labels = groups(100)
+    names = np.array([None if i % 5 == 0 else "abc"[label] for i, label in enumerate(labels)], object)
+    one, two = prototypes(features, names, ""), prototypes(streamed(features), names, "")
+    assert one == two
+    torch.testing.assert_close(one.prototypes, two.prototypes, rtol=1e-6, atol=1e-6)
+
+
+def test_a_streamed_table_is_standardised_as_one_in_memory(streamed):
+    random = np.random.default_rng(0)
+    narrow, wide = random.normal(5, 1000, (40, 2)), random.normal(0, 0.001, (40, 8))
+    wide[:, 3] = 7
+    blocks = [block.astype(np.float32) for block in (narrow, wide)]
+    train = np.arange(40) < 30
+    table = streamed(np.concatenate(blocks, axis=1))
+    standardise(table, [2, 8], train)
+    read = np.concatenate([piece for _, piece in table.pieces()])
+    np.testing.assert_allclose(read - read[train].mean(axis=0), standardised(blocks, train), rtol=1e-3, atol=1e-4)
+
+
+def test_of_a_streamed_table_too_few_different_images_are_refused(streamed):
+    features = np.repeat(groups(3)[0], 10, axis=0)
+    with pytest.raises(InputError, match="has 3 training images that differ, fewer than 4 clusters"):
+        cluster(streamed(features), np.ones(30, bool), NAME, 4, 5, 0)
 
 
 # --------------------------------------------------------------------------------------- environments

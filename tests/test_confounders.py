@@ -12,7 +12,10 @@ from emodo import confounders
 from emodo.records import Confounder, InputError
 
 PROTOTYPES = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
-SCENES = Confounder("scene", ("beach", "Café | bar", "street"), (0.5, 0.3, 0.2), PROTOTYPES, "k-means of 12 images")
+MADE = {"backbone": "resnet50", "seed": "0"}
+SCENES = Confounder(
+    "scene", ("beach", "Café | bar", "street"), (0.5, 0.3, 0.2), PROTOTYPES, "k-means of 12 images", MADE
+)
 
 
 def test_a_confounder_is_read_as_it_was_written(tmp_path):
@@ -23,6 +26,7 @@ def test_a_confounder_is_read_as_it_was_written(tmp_path):
     assert torch.equal(found.prototypes, PROTOTYPES)
     assert found.prior == SCENES.prior  # to the last bit
     assert found.how == "k-means of 12 images"
+    assert found.provenance == MADE
 
 
 def test_the_same_confounder_gives_the_same_bytes_and_replaces_the_old_file(tmp_path):

@@ -1,5 +1,8 @@
 """`emodo strata`: a column that any method takes, from style, from a reference's errors, or from contexts."""
 
+import hashlib
+from importlib.metadata import version
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +18,7 @@ from emodo.networks import create_backbone
 from emodo.records import InputError, Task
 from emodo.strata import strata
 from emodo.training import train
+from emodo.weights import fingerprint
 
 NET = {"backbone": "small", "size": 32, "accelerator": "cpu"}
 
@@ -137,27 +141,6 @@ def test_of_a_disentangling_run_the_context_features_are_clustered(faces, disent
     np.testing.assert_allclose(block[5], expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("view", ["person", "whole", "context"])
-def test_a_view_shows_the_person_the_image_or_what_is_around(faces, tmp_path, view):
-    boxed = with_boxes(faces, tmp_path / "boxed.csv")
-    seen = []
-    import emodo.strata
-
-    frame = manifest.load(boxed)
-    reading = emodo.strata._Reading(boxed, 32, 50_000_000, 16, 0, "cpu")
-    emodo.strata._described(frame, reading, view, lambda images: [seen.append(images.clone()) or images.mean((2, 3))])
-    first = torch.cat(seen)[0]
-    person = first[:, 8:24, 8:24]
-    whole = Images(frame, Task(()), 32, crop=False)[0][0]["images"]
-    if view == "context":
-        assert person.abs().max() < 0.01  # gray
-        torch.testing.assert_close(first[:, :8], whole[:, :8])
-    elif view == "whole":
-        torch.testing.assert_close(first, whole)
-    else:
-        assert (first - whole).abs().max() > 0.1
-
-
 # ----------------------------------------------------------------------------------------- dictionary
 
 
@@ -183,6 +166,12 @@ def test_a_dictionary_holds_the_mean_context_of_each_cluster(faces, tmp_path, ca
         mean = features[torch.tensor((training["stratum"] == stratum).to_numpy(copy=True))].mean(dim=0)
         torch.testing.assert_close(confounder.prototypes[i], mean, rtol=1e-4, atol=1e-6)
     assert "small" in confounder.how
+    made = confounder.provenance
+    assert made["manifest_sha256"] == hashlib.sha256(boxed.read_bytes()).hexdigest()
+    assert made["weights_sha256"] == fingerprint(net)
+    expected = {"backbone": "small", "view": "context", "clusters": "5", "components": "50", "seed": "0", "size": "32"}
+    assert expected.items() <= made.items()
+    assert made["torch"] == version("torch")
 
 
 def test_where_there_is_no_box_nothing_is_masked_and_it_is_said(faces, tmp_path, capsys):
@@ -190,6 +179,22 @@ def test_where_there_is_no_box_nothing_is_masked_and_it_is_said(faces, tmp_path,
     strata(some, tmp_path / "out.csv", by="dictionary", clusters=2, **NET)
     assert f"some.csv: {len(read(some)) - 10} of {len(read(some))} rows have no box" in capsys.readouterr().err
     assert set(read(tmp_path / "out.csv")["x1"].dropna()) == {"8.0"}  # the manifest's boxes stay as they were
+
+
+def test_a_large_dictionary_is_streamed_and_is_the_same(faces, tmp_path, monkeypatch):
+    held = strata(faces, tmp_path / "held.csv", by="dictionary", clusters=3, **NET)
+    monkeypatch.setattr("emodo.clusters.IN_MEMORY", 50)
+    monkeypatch.setattr("emodo.clusters.PIECE", 20)
+    streamed = strata(faces, tmp_path / "streamed.csv", by="dictionary", clusters=3, **NET)
+    one, two = read(held), read(streamed)
+    assert adjusted_rand_score(one["stratum"], two["stratum"]) == 1
+    assert confounders.load(tmp_path / "streamed.safetensors").prototypes.shape == (3, 128)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "held.csv",
+        "held.safetensors",
+        "streamed.csv",
+        "streamed.safetensors",
+    ]
 
 
 # --------------------------------------------------------------------------------------------- errors
@@ -227,6 +232,58 @@ def test_a_reference_without_mistakes_tells_nothing_apart(faces, erm, tmp_path, 
     assert not (tmp_path / "out.csv").exists()
 
 
+# -------------------------------------------------------------------------------------------- columns
+
+
+def test_a_column_or_a_product_becomes_strata(faces, tmp_path, capsys):
+    out = strata(faces, tmp_path / "source.csv", by="column", column=["source"])
+    frame = read(out)
+    assert (frame["stratum"] == frame["source"]).all()
+    shown = capsys.readouterr().out
+    assert "source 1.00" in shown
+    assert "P(d)" in shown
+    people = manifest.load(faces)
+    ages = [str(15 + i % 60) if i % 9 else None for i in range(len(people))]
+    manifest.save(people.assign(age=ages), tmp_path / "people.csv")
+    words = [
+        "strata",
+        "people.csv",
+        "out.csv",
+        "--by",
+        "column",
+        "--column",
+        "source",
+        "age",
+        "--bins",
+        "18",
+        "40",
+        "60",
+    ]
+    words = [str(tmp_path / word) if word.endswith(".csv") else word for word in words]
+    assert main(words) == 0
+    frame = read(tmp_path / "out.csv")
+    for source, age, stratum in zip(frame["source"], frame["age"], frame["stratum"], strict=True):
+        group = (
+            "unknown age"
+            if pd.isna(age)
+            else next(
+                name for name, low in (("60+", 60), ("40-60", 40), ("18-40", 18), ("under 18", 0)) if int(age) >= low
+            )
+        )
+        assert stratum == f"{source} x {group}"
+
+
+def test_where_nobody_is_known_agreement_is_told_of_those_who_are(faces, tmp_path, capsys):
+    people = manifest.load(faces)
+    known = people["subject"].where(np.arange(len(people)) % 2 == 0)
+    manifest.save(people.assign(subject=known), tmp_path / "in.csv")
+    strata(tmp_path / "in.csv", tmp_path / "out.csv", by="column", column=["subject"])
+    assert "subject 1.00" in capsys.readouterr().out
+    manifest.save(people.assign(subject=None), tmp_path / "none.csv")
+    strata(tmp_path / "none.csv", tmp_path / "o.csv", by="column", column=["source"])
+    assert "subject" not in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------------------ the command line
 
 
@@ -253,6 +310,10 @@ def test_the_command_line_prints_data_on_stdout_and_the_rest_on_stderr(faces, tm
         ({"clusters": 500}, r"fold1.csv has \d+ training images, fewer than 500 clusters"),
         ({"by": "dictionary"}, r"fewer than 256 clusters: ask for fewer with --clusters"),
         ({"by": "errors"}, "--by errors needs a reference"),
+        ({"by": "column"}, "--by column needs a column that holds the strata: .* with --column"),
+        ({"by": "column", "column": ["age"]}, "fold1.csv has no column 'age'"),
+        ({"by": "degradation"}, "--by degradation needs to know which: .* with --of"),
+        ({"by": "degradation", "of": ["blur"], "view": "context"}, "--view context cannot be measured"),
         ({"backbone": "resnetty"}, "no backbone is called 'resnetty'"),
         ({"run": "nowhere"}, "nowhere is not a run"),
         ({"by": "errors", "run": "nowhere"}, "nowhere is not a run"),

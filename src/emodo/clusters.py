@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +21,52 @@ MOST = 10  # clusters that are tried where no number is given
 SAMPLE = 5000  # images over which the silhouette is averaged: it compares every two of them
 KMEANS: dict[str, Any] = {"init": "k-means++", "n_init": 10}  # of ten starts the best
 SEEDS = 3  # partitions that are compared for their stability
+IN_MEMORY = 20_000  # rows of features up to which they are held, and k-means is exact
+PIECE = 4096  # rows of a streamed table in memory at a time
+MINIBATCH: dict[str, Any] = {"init": "k-means++", "n_init": 3, "batch_size": 4096}
+STARTS = 5  # of which the best goes on
+
+
+class Streamed:
+    """A table of features too large for memory, [N, D] float32, in an unnamed file that nothing can leave behind.
+
+    Rows are appended in order, and read in pieces as often as needed. The file is read, not mapped: a mapped one counts
+    as the process's memory as it is touched.
+    """
+
+    def __init__(self, folder: Path, width: int) -> None:
+        """folder: where there is room for 4 N D bytes. width: D."""
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (open as long as the table is there)
+        weakref.finalize(self, self.file.close)
+        self.width, self.rows = width, 0
+        self.scale: np.ndarray | None = None  # [D], what columns are multiplied by as they are read
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.rows
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write the next rows, [n, D]."""
+        self.file.write(np.ascontiguousarray(rows, np.float32).data)
+        self.rows += len(rows)
+
+    def pieces(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """The rows in order, `PIECE` at a time: which they are, and [n, D] float32."""
+        for start in range(0, self.rows, PIECE):
+            count = min(PIECE, self.rows - start)
+            self.file.seek(4 * start * self.width)
+            piece = np.frombuffer(bytearray(self.file.read(4 * count * self.width)), np.float32)
+            piece = piece.reshape(count, self.width)
+            yield slice(start, start + count), piece if self.scale is None else piece * self.scale
+
+
+Table = np.ndarray | Streamed
+"""Features of N images, [N, D] float32: in memory, or streamed."""
+
+
+def pieces(table: Table) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of a table in order; one in memory is one piece."""
+    return table.pieces() if isinstance(table, Streamed) else iter([(slice(0, len(table)), table)])
 
 
 @dataclass(frozen=True)
@@ -37,9 +86,13 @@ class Clusters:
 
 
 def cluster(
-    features: np.ndarray, train: np.ndarray, name: Path, clusters: int | None, components: int, seed: int
+    features: Table, train: np.ndarray, name: Path, clusters: int | None, components: int, seed: int
 ) -> Clusters:
     """k-means++ in principal components, fitted on the training rows; every row goes to its nearest center.
+
+    A streamed table is read three times and never held: its principal components are exact, from the covariance of all
+    training rows summed in float64, and only the components, [N, components], are kept, in which k-means starts with
+    mini-batches (see `_in_batches`).
 
     features: [N, D] float32. train: [N] bool. name: what the messages call the manifest. clusters: their number, by
     default the one of 2 to 10 whose silhouette is largest. components: at most.
@@ -47,16 +100,16 @@ def cluster(
     Raises InputError where there are fewer training rows, or fewer that differ, than clusters.
     """
     from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
     from sklearn.metrics import adjusted_rand_score
 
     images = int(train.sum())
     check_number(name, images, clusters)
-    check_number(name, len(np.unique(features[train], axis=0)), clusters, "training images that differ")
-    reduction = PCA(min(components, images, features.shape[1]), random_state=seed).fit(features[train])
-    reduced = reduction.transform(features).astype(np.float64)  # [N, components]
+    check_number(name, _different(features, train, clusters or 3), clusters, "training images that differ")
+    reduced, kept = _reduced(features, train, components, seed)  # [N, components] float64
 
     def partition(count: int, seed: int) -> KMeans:
+        if isinstance(features, Streamed):
+            return _in_batches(reduced[train], count, seed)
         return KMeans(count, random_state=seed, **KMEANS).fit(reduced[train])
 
     silhouettes: dict[int, float] = {}
@@ -72,9 +125,65 @@ def cluster(
         np.array([f"cluster{number:0{digits}}" for number in rank[found[0].predict(reduced)]], object),
         silhouettes,
         reduced.shape[1],
-        float(reduction.explained_variance_ratio_.sum()),
+        kept,
         tuple(float(adjusted_rand_score(a, b)) for a, b in combinations(labels, 2)),
     )
+
+
+def _different(features: Table, train: np.ndarray, enough: int) -> int:
+    """How many of the training rows differ; of a streamed table no more than `enough` are counted."""
+    if not isinstance(features, Streamed):
+        return len(np.unique(features[train], axis=0))
+    seen: set[bytes] = set()
+    for rows, piece in features.pieces():
+        for row in piece[train[rows]]:
+            seen.add(row.tobytes())
+            if len(seen) == enough:
+                return enough
+    return len(seen)
+
+
+def _reduced(features: Table, train: np.ndarray, components: int, seed: int) -> tuple[np.ndarray, float]:
+    """The first principal components of the training rows, of every row, and the share of the variance they hold."""
+    from scipy.linalg import eigh
+    from sklearn.decomposition import PCA
+
+    images, width = int(train.sum()), features.width if isinstance(features, Streamed) else features.shape[1]
+    components = min(components, images, width)
+    if not isinstance(features, Streamed):
+        reduction = PCA(components, random_state=seed).fit(features[train])
+        return reduction.transform(features).astype(np.float64), float(reduction.explained_variance_ratio_.sum())
+    total, products, origin = np.zeros(width), np.zeros((width, width)), _origin(features, train)
+    for rows, piece in features.pieces():
+        own = piece[train[rows]] - origin
+        total += own.sum(axis=0)
+        products += own.T @ own
+    mean = total / images
+    products -= images * np.outer(mean, mean)
+    variances, axes = eigh(products, subset_by_index=[width - components, width - 1])  # the smallest first
+    reduced = np.empty((len(features), components))
+    for rows, piece in features.pieces():
+        reduced[rows] = (piece - (origin + mean)) @ axes[:, ::-1]
+    return reduced, float(variances.sum() / np.trace(products))
+
+
+def _in_batches(reduced: np.ndarray, count: int, seed: int) -> KMeans:
+    """k-means++ by mini-batches (Sculley 2010), `STARTS` times, and from the best of these ends over all rows.
+
+    Mini-batches alone end short of an optimum, and each seed elsewhere. reduced: [n, components].
+    """
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
+    random = np.random.RandomState(seed)
+    ends = [MiniBatchKMeans(count, random_state=random, **MINIBATCH).fit(reduced) for _ in range(STARTS)]
+    best = min(ends, key=lambda end: end.inertia_)
+    return KMeans(count, init=best.cluster_centers_, n_init=1).fit(reduced)
+
+
+def _origin(table: Streamed, train: np.ndarray) -> np.ndarray:
+    """A point near the mean, [D] float64, so that sums of squares about it lose no digits: the first piece's mean."""
+    first = next(piece[train[rows]] for rows, piece in table.pieces() if train[rows].any())
+    return first.mean(axis=0, dtype=np.float64)
 
 
 def check_number(name: Path, images: int, clusters: int | None, what: str = "training images") -> None:
@@ -112,17 +221,35 @@ def standardised(blocks: list[np.ndarray], train: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def prototypes(features: np.ndarray, names: np.ndarray, how: str) -> Confounder:
+def standardise(table: Streamed, widths: list[int], train: np.ndarray) -> None:
+    """The same for a streamed table of blocks so wide: its scale is set; its mean stays, as clusters do not see it."""
+    total, squares, origin = np.zeros(table.width), np.zeros(table.width), _origin(table, train)
+    for rows, piece in table.pieces():
+        own = piece[train[rows]] - origin
+        total += own.sum(axis=0)
+        squares += (own**2).sum(axis=0)
+    deviation = np.sqrt(np.maximum(squares / train.sum() - (total / train.sum()) ** 2, 0))
+    width = np.repeat(np.sqrt(widths), widths)
+    table.scale = (1 / (np.where(deviation > 0, deviation, 1) * width)).astype(np.float32)
+
+
+def prototypes(features: Table, names: np.ndarray, how: str, provenance: dict[str, str] | None = None) -> Confounder:
     """CCIM's dictionary (CVPR 2023): z_i the mean of cluster i in the original feature space, P(z_i) = N_i / N.
 
-    features: [N, D], before any reduction. names: [N]. how: a sentence for the confounder file.
+    features: [N, D], before any reduction. names: [N], None where a row does not count. how: a sentence for the
+    confounder file. provenance: what it was made from, likewise.
     """
     import torch
 
-    found, counts = np.unique(names, return_counts=True)
-    means = np.stack([features[names == name].mean(axis=0, dtype=np.float64) for name in found])
+    known = np.array([name is not None for name in names])
+    found, counts = np.unique(names[known].astype(str), return_counts=True)
+    means = np.zeros((len(found), features.width if isinstance(features, Streamed) else features.shape[1]))
+    for rows, piece in pieces(features):
+        for i, name in enumerate(found):
+            means[i] += piece[names[rows] == name].sum(axis=0, dtype=np.float64)
     prior = tuple((counts / counts.sum()).tolist())
-    return Confounder("stratum", tuple(found.tolist()), prior, torch.from_numpy(means).float(), how)
+    table = torch.from_numpy(means / counts[:, None]).float()
+    return Confounder("stratum", tuple(found.tolist()), prior, table, how, provenance or {})
 
 
 def environments(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The confounder file: a dictionary of prototypes with its prior and its strata's names, whole or absent.
 
 One safetensors file: `prototypes` [K, D] float32, `prior` [K] float64, and as metadata, under the key
-`emodo_confounder`, JSON with `column`, `strata` and `how`, a sentence on how the dictionary was made.
+`emodo_confounder`, JSON with `column`, `strata`, `how`, a sentence on how the dictionary was made, and `provenance`:
+the backbone and the sha256 of its weights, the sha256 of the manifest, view, components, seed and versions, as text.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ def save(confounder: Confounder, file: Path) -> None:
         "prototypes": confounder.prototypes.detach().to("cpu", torch.float32).contiguous(),
         "prior": torch.tensor(confounder.prior, dtype=torch.float64),
     }
-    said = {"column": confounder.column, "strata": list(confounder.strata), "how": confounder.how}
+    said = {
+        "column": confounder.column,
+        "strata": list(confounder.strata),
+        "how": confounder.how,
+        "provenance": confounder.provenance,
+    }
     with atomic(file) as temporary:
         save_file(tensors, temporary, {MARK: json.dumps(said)})
 
@@ -60,6 +66,7 @@ def load(file: Path) -> Confounder:
             tuple(tensors["prior"].double().flatten().tolist()),
             tensors["prototypes"].float(),
             str(said["how"]),
+            {str(key): str(value) for key, value in dict(said.get("provenance", {})).items()},  # older files have none
         )
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -294,11 +294,17 @@ class Images(Dataset):
 
     def __getitem__(self, i: int) -> Item | InputError:
         """An image with its labels; an error is returned, not raised, so that it leaves a worker readably."""
-        row = int(self.rows[i])
+        seen, row = self.read(i), int(self.rows[i])
+        if isinstance(seen, InputError):
+            return seen
+        return {name: self._transformed(view, row) for name, view in seen.items()}, *self._labels(i), row
+
+    def read(self, i: int) -> dict[str, Tensor] | InputError:
+        """The views of an image as decoded, [3, H, W] uint8 each: `images`, and what `views` names."""
         try:
             whole = read_image(Path(self.files[i]), self.max_pixels)
         except InputError as error:
-            return InputError(f"row {row + 1}: {error}")
+            return InputError(f"row {int(self.rows[i]) + 1}: {error}")
         seen = {"images": whole}
         if self.boxes is not None and not np.isnan(self.boxes[i]).any():
             (x1, y1), (x2, y2) = np.floor(self.boxes[i][:2]).astype(int), np.ceil(self.boxes[i][2:]).astype(int)
@@ -309,7 +315,7 @@ class Images(Dataset):
                 seen["context"][:, y1:y2, x1:x2] = GRAY
         if "whole" in self.views:
             seen["whole"] = whole
-        return {name: self._transformed(view, row) for name, view in seen.items()}, *self._labels(i), row
+        return seen
 
     def _transformed(self, image: Tensor, row: int) -> Tensor:
         if self.epoch is None:
@@ -352,3 +358,39 @@ def loader(images: Images, batch_size: int, order: np.ndarray | None = None, wor
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # workers take no random number from the training's generator
     )
+
+
+# ------------------------------------------------------------------------------------- images alone
+
+Look = Callable[[dict[str, Tensor], Path], Tensor]
+"""What is seen in an image: its views `images` and `whole`, [3, H, W] uint8 each, and its file -> a tensor."""
+
+
+class Pictures(Dataset):
+    """What `look` sees in each row's image, cropped to its box with `crop`; an error is returned, as by `Images`."""
+
+    def __init__(self, frame: pd.DataFrame, look: Look, max_pixels: int, crop: bool) -> None:
+        """frame: a manifest or some of its rows. look: a function of a module, so that workers find it."""
+        self.images = Images(frame, Task(()), 1, max_pixels=max_pixels, views=("whole",), crop=crop)
+        self.look = look
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor | InputError:
+        """What is seen in one image."""
+        seen = self.images.read(i)
+        return seen if isinstance(seen, InputError) else self.look(seen, Path(self.images.files[i]))
+
+
+def look_at(
+    frame: pd.DataFrame, look: Look, batch_size: int, workers: int, max_pixels: int = MAX_PIXELS, crop: bool = False
+) -> Iterator[Tensor]:
+    """What `look` sees in each row's image, stacked batch by batch; raises the error that came in a row's place."""
+    pictures = Pictures(frame, look, max_pixels, crop)
+    for items in DataLoader(pictures, batch_size, num_workers=workers, collate_fn=list, generator=torch.Generator()):
+        for item in items:
+            if isinstance(item, InputError):
+                raise item
+        yield torch.stack(items)

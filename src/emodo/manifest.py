@@ -133,7 +133,7 @@ def validate(
     """
     frame = frame.reset_index(drop=True)
     for column in frame.columns.intersection(TEXT):
-        frame[column] = _text(frame.loc[:, column])
+        frame[column] = as_text(frame.loc[:, column])
     problems = [
         f"no column {column} (found: {', '.join(frame.columns)})"
         for column in ("path", "emotion")
@@ -212,6 +212,14 @@ def suggestion(emotion: str, known: Iterable[str] = EMOTIONS) -> str | None:
     return next((label for label in likely if label in labels), None)
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """A column as text, whole numbers without a point; missing and empty cells are missing."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")  # whole numbers beside missing cells: subject 1, not 1.0
+    text = column.astype("str")
+    return text.mask(text == "")
+
+
 def _table_suffix(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix != ".parquet" and suffix not in SEPARATORS:
@@ -225,13 +233,6 @@ def _key(frame: pd.DataFrame, column: str, otherwise: pd.Series) -> pd.Series:
     source = frame.loc[:, "source"].astype("str").fillna("") if "source" in frame else ""
     # \x1f, the unit separator, is in nobody's names
     return (source + f"\x1f{column}\x1f" + frame.loc[:, column].astype("str")).fillna(otherwise)
-
-
-def _text(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")  # whole numbers beside missing cells: subject 1, not 1.0
-    text = column.astype("str")
-    return text.mask(text == "")
 
 
 def _absolute(paths: pd.Series, folder: Path) -> pd.Series:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emodo import weights
 from emodo.records import InputError
 
 Block = Literal["released", "table5"]
@@ -200,35 +201,8 @@ def _timm_backbone(name: str, size: int, pretrained: bool | Path | None) -> Back
 
 def _load(body: nn.Module, file: Path) -> None:
     """Read a state dict into `body`; classifier weights in the file are left aside."""
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise InputError(f"there is no file {file} to read pretrained weights from")
-    try:
-        # weights_only refuses whatever would run code on loading
-        state: Any = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # torch.load raises a dozen kinds on a damaged file
-        raise InputError(
-            f"{file} holds no readable weights ({type(error).__name__}): it has to be a .safetensors file, or a .pth "
-            "file of plain tensors, which alone is unpickled"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not isinstance(state, dict):
-        raise InputError(f"{file} holds no state dict, names with their tensors")
-    state = {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
-    target = body.model if isinstance(body, _Features) else body
-    wanted = target.state_dict()
-    missing = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
-    if missing:
-        raise InputError(
-            f"{file} does not fit the backbone: {len(missing)} of {len(wanted)} tensors are missing or "
-            f"of another shape, the first is {missing[0]}"
-        )
-    target.load_state_dict({key: state[key] for key in wanted})
+    state = weights.state_dict(weights.read(file), file)
+    weights.fit(body.model if isinstance(body, _Features) else body, state, file)
 
 
 class ProjectedBackbone(nn.Module):

@@ -29,7 +29,8 @@ class Confounder:
     """The confounder D: the manifest column that holds it, its strata d_1 .. d_K and their prior P(d).
 
     Shared by every method that intervenes. `prior` sums to one and is uniform, 1 / K, in IERN (Section 3.3);
-    `prototypes`, [K, D] float32, is for methods with a fixed dictionary, and `how` says how it was made.
+    `prototypes`, [K, D] float32, is for methods with a fixed dictionary, `how` says how it was made, and `provenance`
+    from what: weights, manifest, settings and versions.
     """
 
     column: str
@@ -37,6 +38,7 @@ class Confounder:
     prior: tuple[float, ...]
     prototypes: Tensor | None = field(default=None, compare=False)
     how: str = field(default="", compare=False)
+    provenance: dict[str, str] = field(default_factory=dict[str, str], compare=False)
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def _json(run: Path, name: str) -> dict[str, Any]:
 def _plain(task: Task) -> dict[str, Any]:
     plain = asdict(task)
     if plain["confounder"]:
-        del plain["confounder"]["how"]
+        del plain["confounder"]["how"], plain["confounder"]["provenance"]
         if plain["confounder"].pop("prototypes") is not None:
             plain["confounder"]["dictionary"] = CONFOUNDER
     return plain

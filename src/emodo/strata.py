@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from emodo import __version__
 from emodo.records import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from torch import Tensor
 
     from emodo.clusters import Clusters
-    from emodo.networks import Backbone
+    from emodo.inference import Reading
+    from emodo.places import Sources
+    from emodo.records import Confounder
 
-Seen = Literal["person", "whole", "context"]
-DICTIONARY = 256  # clusters of a dictionary (CCIM on EMOTIC and GroupWalk; 128 on CAER-S)
+By = Literal["clusters", "errors", "dictionary", "column", "scene", "degradation"]
+Measure = Literal["blur", "noise", "gray", "brightness", "resolution", "compression"]
+View = Literal["person", "whole", "context"]
+DICTIONARY, SCENES = 256, 30  # clusters of a dictionary (CCIM on EMOTIC and GroupWalk; 128 on CAER-S), and of scenes
+GROUPS = 3  # of a degradation
 
 
 def strata(
     manifest: Path,
     out: Path,
-    by: Literal["clusters", "errors", "dictionary"] = "clusters",
+    by: By = "clusters",
+    column: list[str] | None = None,
+    of: list[Measure] | None = None,
+    bins: list[float | str] | None = None,
+    scenes: str | None = None,
+    network: Path | None = None,
+    categories: Path | None = None,
+    io: Path | None = None,
+    vectors: Path | None = None,
+    keep: int = 8,
     run: Path | None = None,
     clusters: int | None = None,
     rule: Literal["jtt", "eiil"] = "jtt",
-    view: Seen | None = None,
+    view: View | None = None,
     backbone: str = "resnet50",
     pretrained: bool | str | Path | None = None,
     size: int = 224,
@@ -44,24 +58,37 @@ def strata(
 ) -> Path:
     """emodo strata fold1.parquet strata.parquet --by clusters
 
-    Find strata where none are named, and write them as the manifest's column stratum. They are found on the training
-    rows alone, where the manifest has a split. Prints the training rows of each stratum and emotion, P(d), and how
-    stable the clusters are over three seeds.
+    Find strata, and write them as the manifest's column stratum. They are found on the training rows alone, where the
+    manifest has a split. Prints the training rows of each stratum and emotion, P(d), and, where clusters are drawn, how
+    stable the strata are over three seeds.
 
     Args:
         manifest: The manifest to look at.
         out: The manifest to write (.parquet, .csv or .tsv); of a dictionary also OUT.safetensors, a confounder file.
         by: clusters (of the images' style, by a backbone's features), errors (of a reference run on its training
-            rows; other rows get no stratum), or dictionary (CCIM's contexts, the person masked where there is a box).
+            rows; other rows get no stratum), dictionary (CCIM's contexts, the person masked where there is a box),
+            column (columns that are there), scene (IERN's two steps: clusters of Places365's scenes, the most important
+            of them, the rest indoors and outdoors), or degradation (as measured in each image).
+        column: Of column: one or more; several make a product, such as `female x asian`.
+        of: Of degradation: one or more of blur, noise, gray, brightness, resolution, compression; all are written as
+            columns.
+        bins: Of column and degradation: how numbers are grouped. One number is how many groups of equal size (3 for a
+            degradation), two or more are edges (`18 40 60`); `age=18,40,60` is for one column of several.
+        scenes: Of scene: the column that holds the scenes; by default `scene`, unless there is a network.
+        network: Of scene: resnet18_places365.pth.tar or resnet50_places365.pth.tar, to predict the column scene.
+        categories: Of scene, with a network: categories_places365.txt.
+        io: Of scene: IO_places365.txt.
+        vectors: Of scene: word vectors, a text file of GloVe.
+        keep: Of scene: how many clusters are strata of their own.
         run: A finished run whose backbone is used; of IERN and Disentanglement the context features. For errors, the
             reference: an ERM run that still makes mistakes in training, so one of few epochs.
-        clusters: Number of clusters; by default the one of 2 to 10 with the largest silhouette, and 256 for a
-            dictionary.
+        clusters: Number of clusters; by default the one of 2 to 10 with the largest silhouette, 256 for a dictionary,
+            and 30 of scenes.
         rule: Of errors: jtt (right and wrong), or eiil (the two environments in which the reference's confidence
             differs most).
         view: What is looked at: the person (its box), the whole image, or the context (the person masked). By default
-            the person for clusters and the context for a dictionary.
-        backbone: Any timm model, or `small`, where there is no run.
+            the person, and the context for a dictionary. Scenes are always of the whole image.
+        backbone: Of clusters and dictionary: any timm model, or `small`, where there is no run.
         pretrained: true downloads timm's weights, false starts at random, a path reads a state dict. By default
             true for every timm model that has weights.
         size: Side of the input in pixels; with a run, the run's.
@@ -78,20 +105,19 @@ def strata(
         OUT.
 
     Raises:
-        InputError: The manifest, the run or a setting does not fit, there are fewer images than clusters, or the
-            reference makes no mistake; nothing has been written then.
+        InputError: The manifest, the run, a file or a setting does not fit, there are fewer images than clusters, or
+            the reference makes no mistake; nothing has been written then.
     """
     import numpy as np
 
-    from emodo import confounders, runs
+    from emodo import columns, confounders, runs
     from emodo import manifest as manifests
-    from emodo.clusters import check_number, cluster, prototypes
-    from emodo.inference import check_accelerator
+    from emodo.inference import Reading, check_accelerator
+    from emodo.places import Sources
 
     _check_settings(
-        by,
-        run,
         clusters=2 if clusters is None else clusters,
+        keep=keep,
         size=size,
         components=components,
         batch_size=batch_size,
@@ -99,6 +125,7 @@ def strata(
         seed=seed,
         max_pixels=max_pixels,
     )
+    _check_needs(by, run, column, of, view)
     check_accelerator(accelerator)
     manifests.check_target(out, overwrite)
     dictionary = out.with_suffix(".safetensors")
@@ -113,23 +140,26 @@ def strata(
     if run:
         config = runs.config(run)
         size, max_pixels = config["size"], config["max_pixels"]
-    reading = _Reading(manifest, size, max_pixels, batch_size, workers, accelerator)
+    reading = Reading(manifest, size, max_pixels, batch_size, workers, accelerator)
 
-    confounder = None
+    written, confounder = frame, None
     if by == "errors":
         assert run is not None
         names = np.full(len(frame), None, object)
         names[train] = _by_errors(frame.loc[train], reading, run, rule)
+    elif by == "column":
+        names = columns.product(frame, train, manifest, column or (), bins or ())
+    elif by == "degradation":
+        written = _measured(frame, reading, crop=view != "whole")
+        names = columns.product(written, train, manifest, of or (), bins or (GROUPS,), labelled=True)
+    elif by == "scene":
+        sources = Sources(scenes, network, categories, io, vectors)
+        written, names = _by_scene(frame, train, reading, sources, clusters or SCENES, keep, seed)
     else:
-        wanted = DICTIONARY if by == "dictionary" and clusters is None else clusters
-        check_number(manifest, int(train.sum()), wanted)  # before an hour of reading images
-        features = _features(frame, train, reading, by, run, view, backbone, pretrained, seed)
-        found = cluster(features, train, manifest, wanted, components, seed)
-        print(_how_sure(found))
-        names = found.names
-        if by == "dictionary":
-            how = f"{train.sum()} images, {run or backbone}, k-means++ in {found.components} principal components"
-            confounder = prototypes(features[train], names[train], how)
+        net = (run, backbone, pretrained, seed)
+        names, confounder = _by_clusters(
+            frame, train, reading, by == "dictionary", view, net, clusters, components, out
+        )
     print(_coverage(frame.loc[train], names[train]))
 
     if "stratum" in frame:
@@ -137,160 +167,114 @@ def strata(
     if confounder is not None:
         confounders.save(confounder, dictionary)
         print(f"{dictionary}: {len(confounder.strata)} prototypes", file=sys.stderr)
-    manifests.save(frame.assign(stratum=names), out)
+    manifests.save(written.assign(stratum=names), out)
     return out
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """Which images are read, and how."""
-
-    manifest: Path
-    size: int
-    max_pixels: int
-    batch_size: int
-    workers: int
-    accelerator: str
-
-
-def _check_settings(by: str, run: Path | None, **values: int) -> None:
+def _check_settings(**values: int) -> None:
     for name, value in values.items():
         least = {"clusters": 2, "size": 16, "workers": 0, "seed": 0}.get(name, 1)
         if value < least:
             raise InputError(f"--{name} is {value}: it must be {least} or more")
+
+
+def _check_needs(
+    by: str, run: Path | None, column: list[str] | None, of: list[Measure] | None, view: str | None
+) -> None:
     if by == "errors" and run is None:
         raise InputError("--by errors needs a reference: name an ERM run of few epochs with --run")
+    if by == "column" and not column:
+        raise InputError("--by column needs a column that holds the strata: name one or more with --column")
+    if by == "degradation" and not of:
+        raise InputError("--by degradation needs to know which: name one or more with --of, such as --of blur noise")
+    if by == "degradation" and view == "context":
+        raise InputError("--view context cannot be measured, as the person is masked: take person or whole")
 
 
-# ------------------------------------------------------------------------------------------- features
+# ------------------------------------------------------------------------------------------- clusters
 
 
-def _features(
+def _by_clusters(
     frame: pd.DataFrame,
     train: np.ndarray,
-    reading: _Reading,
-    by: str,
-    run: Path | None,
-    view: Seen | None,
-    backbone: str,
-    pretrained: bool | str | Path | None,
-    seed: int,
-) -> np.ndarray:
-    """What stands for each row, [N, D] float32.
+    reading: Reading,
+    contexts: bool,
+    view: View | None,
+    net: tuple[Path | None, str, bool | str | Path | None, int],
+    clusters: int | None,
+    components: int,
+    out: Path,
+) -> tuple[np.ndarray, Confounder | None]:
+    """Name each row's cluster, [N], by style or by context, and make the dictionary of contexts.
 
-    At N = 20 000 and D = 2048 the table takes 160 MB, and its principal components need as much again.
+    net: run, backbone, pretrained and seed.
     """
-    import torch
+    from emodo.clusters import check_number, cluster, prototypes
+    from emodo.features import describe
 
-    from emodo import runs
-    from emodo.clusters import standardised
+    run, backbone, _, seed = net
+    wanted = DICTIONARY if contexts and clusters is None else clusters
+    check_number(reading.manifest, int(train.sum()), wanted)  # before an hour of reading images
+    what, view = ("content", view or "context") if contexts else ("style", view or "person")
+    table, weights = describe(frame, train, reading, what, view, out.parent, *net)
+    found = cluster(table, train, reading.manifest, wanted, components, seed)
+    print(_how_sure(found))
+    if not contexts:
+        return found.names, None
+    provenance = {
+        "backbone": str(run or backbone),
+        "weights_sha256": weights,
+        "manifest_sha256": hashlib.sha256(reading.manifest.read_bytes()).hexdigest(),
+        "view": view,
+        "size": str(reading.size),
+        "clusters": str(wanted),
+        "components": str(found.components),
+        "seed": str(seed),
+        "emodo": __version__,
+        **{package: version(package) for package in ("torch", "timm", "scikit-learn", "numpy")},
+    }
+    how = f"{train.sum()} images, {run or backbone}, k-means++ in {found.components} principal components"
+    training = found.names.copy()
+    training[~train] = None
+    return found.names, prototypes(table, training, how, provenance)
+
+
+# ------------------------------------------------------------------------------- scenes, degradations
+
+
+def _by_scene(
+    frame: pd.DataFrame, train: np.ndarray, reading: Reading, sources: Sources, clusters: int, keep: int, seed: int
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The manifest with its scenes, and the stratum of each row, [N]."""
+    from emodo.places import about, scenes_of
+    from emodo.scenes import check_classes, two_steps
+
+    meaning, settings = about(frame, reading.manifest, sources)
+    check_classes(meaning, clusters, reading.manifest)  # before an hour of reading images
+    written, scene = scenes_of(frame, reading, sources, settings)
+    emotion = frame["emotion"].to_numpy(str)
+    found = two_steps(scene, emotion, train, meaning, settings, reading.manifest, clusters, keep, seed)
+    print(found.clusters.to_string(float_format="{:.4f}".format), f"\n\n{_stability(found.agreement)}\n", sep="")
+    return written, found.names
+
+
+def _measured(frame: pd.DataFrame, reading: Reading, crop: bool) -> pd.DataFrame:
+    """The manifest with the columns of all degradations."""
     from emodo.data import check_images
-    from emodo.inference import device_of
-    from emodo.methods import IERN, Disentanglement
-    from emodo.networks import Backbone, create_backbone
+    from emodo.quality import MEASURES, measure
 
-    if run is None:
-        torch.manual_seed(seed)
-        net = create_backbone(backbone, reading.size, Path(pretrained) if isinstance(pretrained, str) else pretrained)
-    else:
-        net = runs.load_method(run)
-    extractor = next(part for part in net.modules() if isinstance(part, Backbone))
-    net.to(device_of(reading.accelerator)).eval()
     check_images(frame, reading.manifest, reading.max_pixels)
-
-    def describe(images: Tensor) -> list[Tensor]:
-        if by == "dictionary":
-            return [extractor(images).mean(dim=(2, 3))]
-        if isinstance(net, IERN | Disentanglement):
-            return [_statistics(net.context_generator(net.backbone(images)))]
-        return [_statistics(maps) for maps in _first_and_last(extractor, images)]
-
-    blocks = _described(frame, reading, view or ("context" if by == "dictionary" else "person"), describe)
-    return blocks[0] if by == "dictionary" else standardised(blocks, train)
-
-
-def _first_and_last(extractor: Backbone, images: Tensor) -> list[Tensor]:
-    """The maps of the first convolution, and the last: [B, C, h, w] each.
-
-    The first answers to colour, contrast and sharpness, in which data sets differ, even where its weights are random;
-    the last to what is shown. Every backbone has both, a vision transformer's first being its patches.
-    """
-    from torch import nn
-
-    maps: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        maps.append(output)
-
-    first = next((part for part in extractor.modules() if isinstance(part, nn.Conv2d)), None)
-    hook = first.register_forward_hook(keep) if first else None
-    last = extractor(images)
-    if hook:
-        hook.remove()
-    return [*maps, last]
-
-
-def _statistics(maps: Tensor) -> Tensor:
-    """[B, C, h, w] -> mean and standard deviation over the grid, [B, 2C]: what a style changes."""
-    import torch
-
-    return torch.cat([maps.mean(dim=(2, 3)), maps.std(dim=(2, 3), correction=0)], dim=1)
-
-
-def _described(
-    frame: pd.DataFrame, reading: _Reading, view: Seen, describe: Callable[[Tensor], list[Tensor]]
-) -> list[np.ndarray]:
-    """Blocks of features, [N, D] float32 each; describe: images [B, 3, S, S] -> blocks of [B, D]."""
-    import numpy as np
-    import torch
-    from rich.console import Console
-    from rich.progress import track
-
-    from emodo.data import Images, loader, to_device
-    from emodo.inference import device_of
-    from emodo.records import Task
-
-    images = Images(
-        _masked(frame, reading.manifest) if view == "context" else frame,
-        Task(()),
-        reading.size,
-        max_pixels=reading.max_pixels,
-        views=("context",) if view == "context" else (),
-        crop=view == "person",
-    )
-    batches = loader(images, reading.batch_size, workers=reading.workers)
-    device, blocks, at = device_of(reading.accelerator), list[np.ndarray](), 0
-    console = Console(stderr=True)
-    with torch.inference_mode():
-        for read in track(batches, "features", console=console, disable=not sys.stderr.isatty()):
-            batch = to_device(read, device)
-            seen = batch.images if batch.context is None else batch.context
-            described = [block.float().cpu().numpy() for block in describe(seen)]
-            if not blocks:
-                blocks = [np.empty((len(frame), block.shape[1]), np.float32) for block in described]
-            for block, rows in zip(blocks, described, strict=True):
-                block[at : at + len(batch)] = rows
-            at += len(batch)
-    return blocks
-
-
-def _masked(frame: pd.DataFrame, name: Path) -> pd.DataFrame:
-    """The rows with an empty box where they have none: nothing is masked there, and the whole image is context."""
-    import numpy as np
-
-    corners = ["x1", "y1", "x2", "y2"]
-    boxes = frame.reindex(columns=corners).to_numpy(float, copy=True)
-    without = np.isnan(boxes).any(axis=1)
-    if without.any():
-        print(f"{name}: {without.sum()} of {len(frame)} rows have no box, and nothing is masked there", file=sys.stderr)
-    boxes[without] = 0
-    return frame.assign(**dict(zip(corners, boxes.T, strict=True)))
+    replaced = [column for column in MEASURES if column in frame]
+    if replaced:
+        print(f"{reading.manifest}: measured anew, and replaced: {', '.join(replaced)}", file=sys.stderr)
+    measures = measure(frame, reading, crop)
+    return frame.assign(**{column: measures[column] for column in MEASURES})
 
 
 # --------------------------------------------------------------------------------------------- errors
 
 
-def _by_errors(rows: pd.DataFrame, reading: _Reading, run: Path, rule: str) -> np.ndarray:
+def _by_errors(rows: pd.DataFrame, reading: Reading, run: Path, rule: str) -> np.ndarray:
     """Name the stratum of each of the training rows, [N], by how the reference run does on it."""
     import numpy as np
 
@@ -344,15 +328,20 @@ def _how_sure(found: Clusters) -> str:
         [
             *(["clusters  silhouette", *lines, ""] if scores else []),
             f"{found.components} principal components hold {found.kept:.0%} of the variance",
-            f"stability over three seeds: adjusted Rand index {sum(found.agreement) / len(found.agreement):.2f}, "
-            f"at least {min(found.agreement):.2f}",
+            _stability(found.agreement),
             "",
         ]
     )
 
 
+def _stability(agreement: tuple[float, ...]) -> str:
+    mean = sum(agreement) / len(agreement)
+    return f"stability over three seeds: adjusted Rand index {mean:.2f}, at least {min(agreement):.2f}"
+
+
 def _coverage(frame: pd.DataFrame, names: np.ndarray) -> str:
     """The rows of each stratum and emotion, P(d), the empty cells, and which known columns the strata agree with."""
+    import numpy as np
     import pandas as pd
     from sklearn.metrics import adjusted_rand_score
 
@@ -364,11 +353,14 @@ def _coverage(frame: pd.DataFrame, names: np.ndarray) -> str:
     rows = stratum.value_counts().reindex(counts.index)
     table = counts.assign(rows=rows, **{"P(d)": (rows / rows.sum()).map("{:.3f}".format)})
     empty = int((counts == 0).to_numpy().sum())
-    same = [
-        f"{column} {adjusted_rand_score(frame[column].astype(str).to_numpy(), names.astype(str)):.2f}"
-        for column in ("emotion", "source", "subject")
-        if column in frame and not (column == "emotion" and several(emotion).any())
-    ]
+    same: list[str] = []
+    for column in ("emotion", "source", "subject"):
+        if column == "emotion" and several(emotion).any():
+            continue
+        known = frame[column].notna().to_numpy() if column in frame else np.zeros(len(frame), bool)
+        if known.any():
+            given = frame.loc[known, column].to_numpy(str)
+            same.append(f"{column} {adjusted_rand_score(given, names[known].astype(str)):.2f}")
     return "\n".join(
         [
             table.rename_axis(index=None, columns=None).to_string(),
