@@ -177,13 +177,14 @@ def _in_batches(reduced: np.ndarray, count: int, seed: int) -> KMeans:
     random = np.random.RandomState(seed)
     ends = [MiniBatchKMeans(count, random_state=random, **MINIBATCH).fit(reduced) for _ in range(STARTS)]
     best = min(ends, key=lambda end: end.inertia_)
-    return KMeans(count, init=best.cluster_centers_, n_init=1).fit(reduced)
+    last: dict[str, Any] = {"init": best.cluster_centers_, "n_init": 1}
+    return KMeans(count, **last).fit(reduced)
 
 
 def _origin(table: Streamed, train: np.ndarray) -> np.ndarray:
-    """A point near the mean, [D] float64, so that sums of squares about it lose no digits: the first piece's mean."""
-    first = next(piece[train[rows]] for rows, piece in table.pieces() if train[rows].any())
-    return first.mean(axis=0, dtype=np.float64)
+    """The first training row, [D] float64: sums of squares about it lose few digits, and none where all are equal."""
+    first = next(piece[train[rows]][0] for rows, piece in table.pieces() if train[rows].any())
+    return first.astype(np.float64)
 
 
 def check_number(name: Path, images: int, clusters: int | None, what: str = "training images") -> None:

@@ -92,8 +92,8 @@ def _bins(bins: Sequence[float | str], columns: Sequence[str]) -> dict[str, list
 
 def _check_values(values: pd.Series, name: Path, column: str) -> None:
     """Tell of a column with many numbers, which may be names all the same; refuse one of fractions, which are none."""
-    different = values.dropna().unique()
-    numbers = pd.to_numeric(different, errors="coerce")
+    different = values.dropna().drop_duplicates()
+    numbers = pd.Series(pd.to_numeric(different, errors="coerce"), dtype=float).to_numpy()
     if len(different) > MOST and np.isfinite(numbers).all():
         said = f"{name}: {column} has {len(different)} numbers in the training rows"
         if (numbers % 1 != 0).any():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from emodo.inference import Reading
 
 MEASURES = ("blur", "noise", "gray", "brightness", "resolution", "compression")
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, in which JPEG counts brightness
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, in which JPEG counts brightness
 LEAST = 0.05  # of an image's energy that is its own, however much noise is estimated: the estimate is no truth
 # Luminance steps of the JPEG standard (ITU-T T.81, table K.1), row by row; libjpeg's quality 50.
 # fmt: off
@@ -31,7 +31,7 @@ STEPS = np.array([
     72, 92, 95, 98, 112, 100, 103, 99,
 ])
 # fmt: on
-Picture = NDArray[np.float64]
+Picture = NDArray[np.floating]
 
 
 def measure(frame: pd.DataFrame, reading: Reading, crop: bool) -> pd.DataFrame:
@@ -64,19 +64,23 @@ def measure(frame: pd.DataFrame, reading: Reading, crop: bool) -> pd.DataFrame:
 
 def _measures(seen: dict[str, Tensor], file: Path) -> Tensor:
     """All of one image, [7] float64: `MEASURES` with blockiness as compression, then the JPEG quality."""
-    image = seen["images"].permute(1, 2, 0).numpy() / 255  # [H, W, 3]
-    luma = image @ LUMA
-    whole = seen["whole"].permute(1, 2, 0).numpy() @ LUMA / 255
+    image = seen["images"].numpy()  # [3, H, W] uint8; a channel at a time, as images may have 50 million pixels
+    luma = _luma(image)
     values = (
         blur(luma),
-        float(np.mean([noise(image[..., channel]) for channel in range(3)])),
-        1 - float((image.max(axis=2) - image.min(axis=2)).mean()),
+        float(np.mean([noise(channel.astype(np.float32) / 255) for channel in image])),
+        1 - float((image.max(axis=0) - image.min(axis=0)).mean()) / 255,
         float(luma.mean()),
         float(luma.size),
-        blockiness(whole),
+        blockiness(luma if seen["whole"] is seen["images"] else _luma(seen["whole"].numpy())),
         jpeg_quality(file),
     )
     return torch.tensor(values, dtype=torch.float64)
+
+
+def _luma(image: NDArray[np.uint8]) -> Picture:
+    red, green, blue = (weight * channel.astype(np.float32) for weight, channel in zip(LUMA, image, strict=True))
+    return (red + green + blue) / 255
 
 
 def blur(image: Picture) -> float:
