@@ -15,6 +15,7 @@ ORDER = [
     ["records"],
     ["files"],
     ["manifest", "confounders", "clusters", "transforms", "sampling", "metrics", "losses", "networks", "styles"],
+    ["images"],
     ["methods", "adapters", "splits", "synthetic"],
     ["data", "runs"],
     ["inference"],
