@@ -23,7 +23,7 @@ ORDER = [
     ["engine", "figures", "parallel", "statistics"],
     ["training", "evaluation", "reporting", "strata", "splitting", "comparison"],
     ["cells"],
-    ["demo", "benchmark"],
+    ["demo", "benchmark", "experiment"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, row in enumerate(ORDER) for name in row}

@@ -33,6 +33,7 @@ VERBS = {
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
+    "experiment cross-dataset": ("emodo.experiment", "cross_dataset", "train on each data set, test on all: a matrix"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
 }
 
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _usage(verbs: dict[str, tuple[str, str, str]]) -> str:
     lines = ["usage: emodo VERB ... [--help]", "", "Visual emotion recognition under P(Y | do(X)).", ""]
-    return "\n".join(lines + [f"  {verb:22} {what}" for verb, (_, _, what) in verbs.items()])
+    return "\n".join(lines + [f"  {verb:24} {what}" for verb, (_, _, what) in verbs.items()])
 
 
 def _run(verb: str, words: list[str]) -> int:

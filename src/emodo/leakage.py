@@ -310,7 +310,7 @@ def told(frame: pd.DataFrame, leak: Leak) -> list[str]:
         }[leak.gate]
     ]
     for at in np.sort(np.unique(leak.match, return_index=True)[1])[:SHOWN]:
-        pair = " and ".join(_named(frame, row) for row in (leak.rows[at], leak.match[at]))
+        pair = " and ".join(_named(frame, int(row)) for row in (leak.rows[at], leak.match[at]))
         lines.append(f"  {pair}" + ("" if leak.bits is None else f", {leak.bits[at]} of {BITS} bits apart"))
     return lines
 
