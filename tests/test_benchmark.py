@@ -28,7 +28,8 @@ from emodo.grid import name_folds
 from emodo.manifest import load, save
 from emodo.parallel import Died
 from emodo.records import InputError, Unfinished
-from emodo.splits import by_sequence, split_table1
+from emodo.splits import by_sequence
+from emodo.splitting import split_table1
 
 SETTINGS = {
     "backbone": "small",

@@ -10,7 +10,7 @@ from emodo import confounders, manifest
 from emodo.cells import entries
 from emodo.grid import GRID, RUNS, SEARCH, name_folds, prepare
 from emodo.records import Confounder, InputError
-from emodo.splits import split_random, split_table1
+from emodo.splitting import split_random, split_table1
 
 SETTINGS = {"epochs": 8}
 

@@ -214,7 +214,7 @@ def test_an_interrupt_is_told_and_ends_with_130(emodo, manifest, tmp_path, monke
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emodo.splits.read", interrupted)
+    monkeypatch.setattr("emodo.splitting.read", interrupted)
     code, out, err = emodo("split", "random", manifest, tmp_path / "out.csv")
     assert code == 130
     assert not out
@@ -225,7 +225,7 @@ def test_what_nobody_foresaw_is_not_hidden(emodo, manifest, tmp_path, monkeypatc
     def fail(*arguments, **options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("emodo.splits.read", fail)
+    monkeypatch.setattr("emodo.splitting.read", fail)
     with pytest.raises(ZeroDivisionError):
         emodo("split", "random", manifest, tmp_path / "out.csv")
 

@@ -11,7 +11,7 @@ import yaml
 
 from emodo import runs
 from emodo.__main__ import main
-from emodo.splits import split_table1
+from emodo.splitting import split_table1
 from emodo.synthetic.faces import generate
 
 ROOT = Path(__file__).parents[1]

@@ -38,7 +38,7 @@ def pretend(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folds(faces) -> list[Path]:
-    from emodo.splits import split_table1
+    from emodo.splitting import split_table1
 
     whole = faces.parent / "manifest.csv"
     return [faces, split_table1(whole, faces.parent / "fold2.csv", fold=2)]
@@ -183,7 +183,7 @@ def test_a_search_never_looks_at_the_test_part(faces, tmp_path, small, monkeypat
 
 
 def test_validation_rows_are_what_is_held_out(faces, tmp_path, pretend, capsys):
-    from emodo.splits import split_table1
+    from emodo.splitting import split_table1
 
     fold = split_table1(faces.parent / "manifest.csv", tmp_path / "fold1.csv", fold=1, validation=0.25)
     assert ran(grid([fold], tmp_path / "sweep"), capsys)[0] == 0

@@ -44,16 +44,22 @@ VERBS = {
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
     "generate scenes": ("emodo.synthetic.scenes", "generate", "people in scenes that go with the emotion in training"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
-    "split table1": ("emodo.splits", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
+    "split table1": ("emodo.splitting", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
     "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
-    "split random": ("emodo.splits", "split_random", "at random, by sequence"),
-    "split subject": ("emodo.splits", "split_subject", "no subject on both sides"),
+    "split random": ("emodo.splitting", "split_random", "at random, by sequence"),
+    "split subject": ("emodo.splitting", "split_subject", "no subject on both sides"),
+    "split kfold": ("emodo.splitting", "split_kfold", "one of k folds, by sequence or by subject"),
+    "split source": ("emodo.splitting", "split_source", "leave one source out"),
+    "split cell": ("emodo.splitting", "split_cell", "leave (emotion x stratum) cells out"),
+    "split official": ("emodo.splitting", "split_official", "the manifest's own split, checked"),
+    "leakage": ("emodo.leakage", "leakage", "what test shares with train: sequences, people, copies of images"),
     "strata": ("emodo.strata", "strata", "strata for confounders that nobody named, or a dictionary of contexts"),
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
     "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),
+    "experiment cross-dataset": ("emodo.experiment", "cross_dataset", "train on each data set, test on all: a matrix"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
 }
 
@@ -83,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _usage(verbs: dict[str, tuple[str, str, str]]) -> str:
     lines = ["usage: emodo VERB ... [--help]", "", "Visual emotion recognition under P(Y | do(X)).", ""]
-    return "\n".join(lines + [f"  {verb:22} {what}" for verb, (_, _, what) in verbs.items()])
+    return "\n".join(lines + [f"  {verb:24} {what}" for verb, (_, _, what) in verbs.items()])
 
 
 def _run(verb: str, words: list[str]) -> int:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from emodo.manifest import SHOWN
+from emodo.images import MAX_PIXELS, UNREADABLE, of_files, opened, reason, upright
 from emodo.multilabel import apart, multi_hot, several
 from emodo.records import Batch, Confounder, InputError, Task, View
 from emodo.transforms import Augmentation, augment, prepare
 
-MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError)  # what Pillow raises on a broken image, or none
-
-# Pillow warns at 89 million pixels; the limit here is ours, and is an error
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 # ------------------------------------------------------------------------------------- one image
@@ -39,14 +32,12 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """
     try:
         with file.open("rb") as stream:
-            image = ImageOps.exif_transpose(_open(stream, file.stat().st_size, max_pixels))
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = upright(opened(stream, file.stat().st_size, max_pixels))
             if "transparency" in image.info:  # Pillow wants the alpha of a palette named before it is dropped
                 image = image.convert("RGBA")
             image = image.convert("RGB")
     except UNREADABLE as error:
-        raise InputError(f"{file} {_reason(error)}") from None
+        raise InputError(f"{file} {reason(error)}") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -58,66 +49,18 @@ def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) 
 
     Raises InputError that lists the broken rows.
     """
-
-    def problem(file: str) -> str | None:
-        try:
-            _check(Path(file), max_pixels)
-        except UNREADABLE as error:
-            return _reason(error)
-        return None
-
-    files = frame["file"].drop_duplicates()
-    with ThreadPoolExecutor(8) as threads:
-        problems = dict(zip(files, threads.map(problem, files, chunksize=64), strict=True))
-    broken = [
-        (row, path, problems[file])
-        for row, (path, file) in enumerate(zip(frame["path"], frame["file"], strict=True), 1)
-        if problems[file]
-    ]
-    if broken:
-        lines = [f"{name}, row {row}: the image {path} {reason}" for row, path, reason in broken[:SHOWN]]
-        if len(broken) > SHOWN:
-            lines.append(f"... and {len(broken) - SHOWN} more")
-        raise InputError("\n".join(lines) + "\nReplace these images or remove their rows.")
-
-
-def _open(stream: BinaryIO, length: int, max_pixels: int) -> Image.Image:
-    if length == 0:
-        raise ValueError("is empty (zero bytes)")
-    try:
-        header = Image.open(stream)
-    except Image.DecompressionBombError:
-        raise ValueError(
-            f"claims over 179 million pixels, more than the limit of {max_pixels} (--max_pixels)"
-        ) from None
-    width, height = header.size
-    if width * height > max_pixels:
-        raise ValueError(f"claims {width} x {height} pixels, more than the limit of {max_pixels} (--max_pixels)")
-    if header.mode in ("I", "F"):
-        raise ValueError(f"has pixels of 32 bits (mode {header.mode}): save it with 8 or 16 bits a channel")
-    return header
+    list(of_files(partial(_check, max_pixels=max_pixels), frame, name))
 
 
 def _check(file: Path, max_pixels: int) -> None:
     length = file.stat().st_size
     with file.open("rb") as stream:
-        header = _open(stream, length, max_pixels)
+        header = opened(stream, length, max_pixels)
         ending = ENDINGS.get(header.format or "")
         stream.seek(max(0, length - 64))
         if ending is None or ending not in stream.read():
             stream.seek(0)
             header.load()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "does not exist"
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "cannot identify" in text:
-        return "is not a readable image"
-    if "truncated" in text.lower() or "premature" in text.lower() or "incomplete" in text.lower():
-        return "is truncated"
-    return text if text.startswith(("is ", "claims ", "has ")) else f"cannot be read ({text})"
 
 
 # --------------------------------------------------------------------------------- rows and labels

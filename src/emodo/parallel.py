@@ -33,6 +33,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpus() -> list[str]:
+    """What CUDA calls the GPUs that this process may use."""
+    import torch
+
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (named or [str(at) for at in range(torch.cuda.device_count())])[: torch.cuda.device_count()]
+
+
 def on_this_machine(
     function: Callable[[Any], Any], jobs: Sequence[Any], processes: int, gpus: Sequence[str] = ()
 ) -> Generator[tuple[int, Any]]:

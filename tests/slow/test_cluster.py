@@ -8,7 +8,7 @@ import pytest
 
 from emodo import runs
 from emodo.parallel import on_ray
-from emodo.splits import split_table1
+from emodo.splitting import split_table1
 from emodo.synthetic.faces import generate
 
 SETTINGS = ["backbone=small", "size=32", "augmentation=light", "epochs=2", "batch_size=16", "accelerator=cpu"]
