@@ -69,7 +69,7 @@ TINY = {"backbone": "small", "size": 32, "epochs": 1, "accelerator": "cpu", "aug
 def test_the_commands_of_the_benchmarks_page_run_in_their_order(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(  # in this process: others take seconds to start
-        "emodo.benchmark.on_this_machine",
+        "emodo.running.on_this_machine",
         lambda function, jobs, *_: ((at, function(job)) for at, job in enumerate(jobs)),
     )
     for fold in (1, 2, 3):
