@@ -269,14 +269,15 @@ def _progress(total: int, what: str) -> Generator[Callable[[str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn(f"{what}s"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:  # nothing moves in between
         task = bar.add_task("", total=total, left="")
+        bar.refresh()
 
         def advance(text: str) -> None:
             nonlocal ended
             ended += 1
             bar.console.print(text, markup=False, highlight=False)
-            bar.update(task, advance=1, left=left())
+            bar.update(task, advance=1, left=left(), refresh=True)
 
         yield advance
 
@@ -356,7 +357,7 @@ def _print(table: dict[str, Any], as_json: bool) -> None:
         if body:
             shown = Table(box=box.SIMPLE)
             for at, heading in enumerate(head):
-                shown.add_column(heading, justify="right" if at else "left")
+                shown.add_column(heading, justify="right" if at else "left", overflow="fold")
             for row in body:
                 shown.add_row(*row)
             console.print(shown, markup=False)
