@@ -160,6 +160,15 @@ def test_stdout_holds_the_table_and_nothing_else(finished):
     assert "run 1/8" not in said
 
 
+def test_a_narrow_terminal_cuts_nothing_off(finished, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
+    module._print(json.loads((finished[0] / "table.json").read_text()), False)
+    said = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+    assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("- ")), said
+
+
 def test_json_is_the_same_table(out, folds, trained, capsys):
     assert main(words(folds, out, "--json")) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((out / "table.json").read_text())

@@ -41,7 +41,7 @@ def folds(faces) -> list[Path]:
     from emodo.splitting import split_table1
 
     whole = faces.parent / "manifest.csv"
-    return [faces, split_table1(whole, faces.parent / "fold2.csv", fold=2)]
+    return [faces, split_table1(whole, faces.parent / "fold2.csv", fold=2, overwrite=True)]
 
 
 def ran(words, capsys):

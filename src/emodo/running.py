@@ -122,14 +122,15 @@ def _progress(verb: str, total: int, what: str) -> Generator[Callable[[str], Non
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn(f"{what}s"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:  # nothing moves in between
         task = bar.add_task("", total=total, left="")
+        bar.refresh()
 
         def advance(text: str) -> None:
             nonlocal ended
             ended += 1
             bar.console.print(text, markup=False, highlight=False)
-            bar.update(task, advance=1, left=left())
+            bar.update(task, advance=1, left=left(), refresh=True)
 
         yield advance
 

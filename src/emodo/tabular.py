@@ -20,7 +20,7 @@ def show(tables: Sequence[tuple[Sequence[str], Rows]], notes: Sequence[str]) -> 
         if body:
             shown = Table(box=box.SIMPLE)
             for at, heading in enumerate(head):
-                shown.add_column(heading, justify="right" if at else "left")
+                shown.add_column(heading, justify="right" if at else "left", overflow="fold")
             for row in body:
                 shown.add_row(*row)
             console.print(shown, markup=False)
