@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -15,7 +14,7 @@ from typing import Literal
 from emodo import runs
 from emodo.cells import Cell, Entry, Outcome, execute, finished
 from emodo.files import write_text
-from emodo.parallel import Died, cores, find_ray, on_ray, on_this_machine
+from emodo.parallel import Died, cores, find_ray, gpus, on_ray, on_this_machine
 from emodo.records import InputError
 
 FAILURES = "failures"
@@ -77,21 +76,13 @@ class Runner:
 def runner(verb: str, out: Path, entered: Sequence[Entry], engine: Engine, processes: int | None) -> Runner:
     """Choose how many cells of these entries run at a time, and on which GPUs."""
     on_gpu = any(entry.settings["accelerator"] != "cpu" for entry in entered)
-    gpus = _gpus() if on_gpu and engine == "local" else []
-    return Runner(verb, out, engine, processes or len(gpus) or cores(), on_gpu, gpus)
+    seen = gpus() if on_gpu and engine == "local" else []
+    return Runner(verb, out, engine, processes or len(seen) or cores(), on_gpu, seen)
 
 
 def logs(out: Path) -> str:
     """Where to read how runs have failed, as the end of a sentence; "" where none has left more than its reason."""
     return f" and {out / FAILURES}" if (out / FAILURES).is_dir() and any((out / FAILURES).rglob("*.txt")) else ""
-
-
-def _gpus() -> list[str]:
-    """What CUDA calls the GPUs that this process may use."""
-    import torch
-
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return (named or [str(at) for at in range(torch.cuda.device_count())])[: torch.cuda.device_count()]
 
 
 def _told(cell: Cell, outcome: Outcome) -> str:
