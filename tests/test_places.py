@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+import torchvision
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 from torch.nn import functional as F
@@ -158,6 +159,18 @@ def test_a_file_of_another_form_is_refused(tmp_path, read, text, message):
         read(file)
 
 
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_the_projects_networks_are_torchvisions(arch, tmp_path):
+    torch.manual_seed(0)
+    theirs = getattr(torchvision.models, arch)(num_classes=7).eval()
+    torch.save({"arch": arch, "state_dict": theirs.state_dict()}, tmp_path / "net.pth.tar")
+    ours = places.network(tmp_path / "net.pth.tar", 7)
+    assert not ours.training
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
+
+
 def test_a_network_that_is_none_of_the_project_is_refused(files, tmp_path):
     with pytest.raises(InputError, match=r"does not fit test_resnet with 365 scenes: 2 of .* the first is fc\.weight"):
         places.network(files["network"], 365)
@@ -206,6 +219,12 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(drawn, files, tmp_path
     with pytest.raises(InputError, match=message):
         strata(drawn, tmp_path / "out.csv", by="scene", accelerator="cpu", **{"clusters": 5, **files, **change})
     assert not list(tmp_path.iterdir())
+
+
+def test_classes_that_the_other_file_does_not_know_are_refused(drawn, files, tmp_path):
+    io = inside_or_out(tmp_path / "io.txt", CLASSES[:10])
+    with pytest.raises(InputError, match=r"io.txt has no scene 'mountain_snowy', which .*categories_places365.txt has"):
+        strata(drawn, tmp_path / "out.csv", by="scene", clusters=5, accelerator="cpu", **{**files, "io": io})
 
 
 def test_a_scene_that_nobody_knows_is_named_by_row(drawn, files, tmp_path):

@@ -37,10 +37,10 @@ Picture = NDArray[np.floating]
 def measure(frame: pd.DataFrame, reading: Reading, crop: bool) -> pd.DataFrame:
     """Measure the image of every row: the columns `MEASURES`, missing where an image has nothing to measure it by.
 
-    blur: see `blur`, pixels. noise: see `noise`, of full brightness. gray: 1 for a gray image, 0 for one of pure
-    colours. brightness: mean luma, 0 to 1. resolution: pixels, width x height. With `crop`, all of these are of the
-    person's box, where the row has one. compression is of the file: 100 - `jpeg_quality` where every file is a JPEG
-    that tells its quality, and `blockiness` of all of them otherwise, as the two scales cannot be compared.
+    blur: see `blur`, pixels. noise: see `noise`, of full brightness. gray: see `gray`. brightness: mean luma, 0 to 1.
+    resolution: pixels, width x height. With `crop`, all of these are of the person's box, where the row has one.
+    compression is of the file: 100 - `jpeg_quality` where every file is a JPEG that tells its quality, and `blockiness`
+    of all of them otherwise, as the two scales cannot be compared.
     """
     import pandas as pd
     from rich.console import Console
@@ -69,7 +69,7 @@ def _measures(seen: dict[str, Tensor], file: Path) -> Tensor:
     values = (
         blur(luma),
         float(np.mean([noise(channel.astype(np.float32) / 255) for channel in image])),
-        1 - float((image.max(axis=0) - image.min(axis=0)).mean()) / 255,
+        gray(image),
         float(luma.mean()),
         float(luma.size),
         blockiness(luma if seen["whole"] is seen["images"] else _luma(seen["whole"].numpy())),
@@ -123,6 +123,14 @@ def noise(image: Picture) -> float:
     rows = image[:-2] - 2 * image[1:-1] + image[2:]
     difference = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
     return math.sqrt(math.pi / 2) / 6 * float(np.abs(difference).mean())
+
+
+def gray(image: NDArray[np.uint8]) -> float:
+    """1 less the mean chroma, the largest channel minus the smallest: 1 for a gray image, 0 for one of pure colours.
+
+    image: [3, H, W].
+    """
+    return 1 - float((image.max(axis=0) - image.min(axis=0)).mean()) / 255
 
 
 def blockiness(image: Picture) -> float:
