@@ -20,7 +20,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from emodo import comparison, running, runs, training
+from emodo import comparison, running, runs, tabular, training
 from emodo.__main__ import main
 from emodo.benchmark import benchmark
 from emodo.cells import Cell, Outcome, entries
@@ -163,7 +163,8 @@ def test_stdout_holds_the_table_and_nothing_else(finished):
 def test_a_narrow_terminal_cuts_nothing_off(finished, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
-    module._print(json.loads((finished[0] / "table.json").read_text()), False)
+    table = json.loads((finished[0] / "table.json").read_text())
+    tabular.show(comparison.shown(table), comparison.notes(table))
     said = capsys.readouterr().out
     assert "\N{HORIZONTAL ELLIPSIS}" not in said
     assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("- ")), said
