@@ -17,7 +17,7 @@ SMALL = {"backbone": "small", "size": 32, "augmentation": "light", "epochs": 2, 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory) -> Path:
     """Manifest of 108 generated faces, fold 1 of Table 1."""
-    from emodo.splits import split_table1
+    from emodo.splitting import split_table1
     from emodo.synthetic.faces import generate
 
     folder = tmp_path_factory.mktemp("data")

@@ -442,6 +442,42 @@ def test_unknown_labels_are_minus_one():
     assert labels(frame, Task(("anger", "joy")))[1].tolist() == [-1] * 6
 
 
+SEVERAL = ["joy|fear", "fear", "anger", "anger|fear|joy", "fear|joy", "joy"]
+
+
+def test_a_manifest_is_multi_label_where_any_row_holds_several_emotions():
+    task = define_task(rows(emotion=SEVERAL), NAME, None, None, False)
+    assert task == Task(("anger", "fear", "joy"), Confounder("source", ("lab", "web"), (0.5, 0.5)), multilabel=True)
+    one_in_test = rows(emotion=[*rows()["emotion"][:5], "fear|joy"])
+    assert define_task(one_in_test, NAME, None, None, False).multilabel
+    assert not define_task(rows(), NAME, None, None, False).multilabel
+    without = {"source": None, "path": "a.png"}
+    for given in (None, SCENES):
+        assert define_task(rows(emotion=SEVERAL, **without), NAME, None, None, False, given).multilabel
+        assert define_task(rows(**without), NAME, None, None, False, given, multilabel=True).multilabel
+    assert define_task(rows().drop(columns="source"), NAME, None, None, False, multilabel=True).multilabel
+
+
+def test_the_emotions_of_a_multi_label_task_are_those_of_all_rows_by_themselves():
+    order = ["joy", "anger", "fear"]
+    assert define_task(rows(emotion=SEVERAL), NAME, None, order, False).emotions == tuple(order)
+    with pytest.raises(InputError, match=r"faces\.csv, row 1: the emotion 'fear' is none of joy, anger: add it"):
+        define_task(rows(emotion=SEVERAL), NAME, None, ["joy", "anger"], False)
+    with pytest.raises(InputError, match="no training image shows awe: split"):
+        define_task(rows(emotion=[*SEVERAL[:5], "awe|joy"]), NAME, None, None, False)
+    assert define_task(
+        rows(emotion=[*SEVERAL[:5], "anger|joy"]), NAME, None, None, False
+    ).emotions  # a new pair is none
+
+
+def test_several_emotions_are_multi_hot_in_the_order_of_the_task():
+    task = Task(("joy", "anger", "fear"), multilabel=True)
+    emotion, stratum = labels(rows(emotion=SEVERAL), task)
+    assert emotion.dtype == np.float32
+    assert emotion.tolist() == [[1, 0, 1], [0, 0, 1], [0, 1, 0], [1, 1, 1], [1, 0, 1], [1, 0, 0]]
+    assert stratum.tolist() == [-1] * 6
+
+
 def test_training_cells_are_numbered_stratum_by_emotion():
     frame = rows(emotion=["joy", "fear"] * 3, source=["lab", "web", "web", "lab", "lab", "web"])
     task = define_task(frame, NAME, None, None, True)
@@ -589,6 +625,19 @@ def test_boxes_are_those_of_the_upright_image(tmp_path, box, fits):
     else:
         with pytest.raises(InputError, match="outside the image"):
             load(manifest)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_holds_several_emotions_as_floats_and_one_as_a_number(frame, workers):
+    several = frame.assign(emotion=["joy|fear", "fear", "joy", "joy", "fear", "fear|joy", "fear"])
+    task = Task(("fear", "joy"), multilabel=True)
+    first, last = loader(Images(several, task, 16), 4, workers=workers)
+    assert first.emotion.dtype == torch.float32
+    assert first.emotion.tolist() == [[1, 1], [1, 0], [0, 1], [0, 1]]
+    assert last.emotion.tolist() == [[1, 0], [1, 1], [1, 0]]
+    first, last = loader(Images(frame, Task(("fear", "joy")), 16), 4, workers=workers)
+    assert first.emotion.dtype == torch.int64
+    assert [*first.emotion.tolist(), *last.emotion.tolist()] == [1, 0, 1, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("column", ["path", "emotion", "split"])

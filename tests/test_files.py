@@ -1,6 +1,7 @@
 """A file is whole or absent: the old one or the whole new one, whatever happens while it is written."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emodo.files import atomic, new_folder, sync_folder, write_text
+from emodo.files import atomic, is_locked, locked, new_folder, remove_folder, sync_folder, write_text
 from emodo.records import InputError
 
 
@@ -195,3 +196,40 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path):
         content = target.read_bytes()
         assert len(content) == 300_000
         assert len(set(content)) == 1
+
+
+def test_a_removed_folder_is_gone_in_one_step(tmp_path, monkeypatch):
+    for name in ("run", ".run.old"):  # what a killed process has left is cleared
+        (tmp_path / name / "inside").mkdir(parents=True)
+    seen = []
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(
+        "emodo.files.shutil.rmtree", lambda path, **how: seen.append((tmp_path / "run").exists()) or rmtree(path, **how)
+    )
+    remove_folder(tmp_path / "run")
+    assert seen == [True, False]
+    assert everything(tmp_path) == []
+
+
+HOLDS_LOCK = """
+import sys, time
+from pathlib import Path
+from emodo.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lock_is_free_when_its_process_is_killed(tmp_path):
+    file = tmp_path / "a" / "lock"
+    assert not is_locked(file)
+    with locked(file):
+        assert is_locked(file)
+    assert not is_locked(file)
+    with subprocess.Popen([sys.executable, "-c", HOLDS_LOCK, str(file)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        assert is_locked(file)
+        other.kill()
+        with locked(file):  # waits until it is free
+            assert is_locked(file)

@@ -11,7 +11,7 @@ from torch import nn
 
 from emodo import metrics
 from emodo.data import read_image
-from emodo.inference import device_of, predict, softmax
+from emodo.inference import device_of, predict, sigmoid, softmax
 from emodo.methods import ERM, IERN, Disentanglement
 from emodo.networks import StratumNorm, create_backbone
 from emodo.records import Batch, Confounder, InputError, Task
@@ -207,6 +207,36 @@ def test_softmax_holds_for_any_size_of_logits():
     logits = np.array([[[1e4, 0.0, -1e4], [1.0, 1.0, 1.0]], [[-1e4, -1e4, -1e4], [0.0, np.log(2), np.log(5)]]])
     expected = [[[1, 0, 0], [1 / 3] * 3], [[1 / 3] * 3, [1 / 8, 2 / 8, 5 / 8]]]
     np.testing.assert_allclose(softmax(logits), expected)
+
+
+def test_of_several_emotions_each_has_a_probability_of_its_own(frame, tmp_path):
+    task = Task(TASK.emotions, TASK.confounder, multilabel=True)
+    several = frame.assign(emotion=["fear|joy", "anger", "fear", "anger|fear|joy", "sadness", "joy", "anger"])
+    method = built("ERM", task)
+    method.classifier.bias.data -= said(method, several).logits.median(dim=0).values
+    method.classifier.bias.data[2] = -50  # nothing is joyful
+    logits = said(method, several).logits.numpy().astype(float)
+    table = predict(method, task, several, 32, accelerator="cpu")
+    assert table["emotion"].tolist() == several["emotion"].tolist()
+    p = table[[f"p:{emotion}" for emotion in TASK.emotions]].to_numpy()
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    for row, predicted in zip(p, table["predicted"], strict=True):
+        shown = [emotion for emotion, value in zip(TASK.emotions, row, strict=True) if value > 0.5]
+        assert predicted == "|".join(shown)
+    counts = [len(predicted.split("|")) for predicted in table["predicted"] if predicted]
+    assert max(counts) > 1
+    assert not any("joy" in predicted for predicted in table["predicted"])
+    method.classifier.bias.data[:] = -50
+    none = predict(method, task, several, 32, accelerator="cpu")
+    assert none["predicted"].tolist() == [""] * 7
+    none.to_parquet(tmp_path / "predictions.parquet")
+    assert metrics.score(pd.read_parquet(tmp_path / "predictions.parquet"), task)["n"] == 7
+
+
+def test_sigmoid_holds_for_any_size_of_logits():
+    logits = np.array([-1e4, -800.0, 0.0, np.log(3), 800.0, 1e4])
+    np.testing.assert_allclose(sigmoid(logits), [0, 0, 1 / 2, 3 / 4, 1, 1])
+    assert sigmoid(logits.astype(np.float32)).dtype == np.float32
 
 
 def test_images_from_the_field_need_not_say_where_they_come_from(tmp_path):

@@ -129,6 +129,64 @@ def test_the_gradient_of_every_loss_is_its_slope(name):
     assert torch.autograd.gradcheck(getattr(losses, name), arguments)
 
 
+# ------------------------------------------------------------------------ of several emotions a row
+
+
+def multi_hot(seed, n, classes):
+    return np.random.default_rng([seed, n, classes]).integers(0, 2, (n, classes)).astype(float)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_binary_cross_entropy_is_that_of_each_emotion_by_itself(seed):
+    logits, held = drawn(seed, 7, 5), multi_hot(seed, 7, 5)
+    oracle = 0.0
+    for b, e in np.ndindex(7, 5):
+        p = sigmoid(logits[b, e])
+        oracle -= math.log(p) if held[b, e] else math.log(1 - p)
+    equal(losses.binary_cross_entropy(torch.tensor(logits), torch.tensor(held)), oracle / (7 * 5))
+
+
+def test_binary_cross_entropy_is_finite_where_a_sigmoid_is_zero():
+    logits = torch.tensor([[-800.0, 800.0]], requires_grad=True)
+    loss = losses.binary_cross_entropy(logits, torch.tensor([[1.0, 0.0]]))
+    loss.backward()
+    assert loss.item() == 800
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[-0.5, 0.5]]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_category_weights_are_one_by_the_logarithm_of_the_share_and_a_constant(seed):
+    held = multi_hot(seed, 9, 6)
+    held[:, 2], held[:, 4] = 0, 1
+    found = losses.category_weights(torch.tensor(held)).tolist()
+    for e in range(6):
+        rows = sum(held[b, e] for b in range(9))
+        assert found[e] == pytest.approx(1 / math.log(1.2 + rows / 9) if rows else 0.0001, rel=1e-12)
+    assert found[4] == pytest.approx(1 / math.log(2.2))
+    assert losses.category_weights(torch.tensor(held), c=2.0)[4].item() == pytest.approx(1 / math.log(3))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_discrete_category_is_the_weighted_squared_distance_of_emotic(seed):
+    logits, held, weights = drawn(seed, 7, 5), multi_hot(seed, 7, 5), np.abs(drawn(seed, 5))
+    oracle = 0.0
+    for b, e in np.ndindex(7, 5):
+        oracle += weights[e] * (sigmoid(logits[b, e]) - held[b, e]) ** 2
+    equal(losses.discrete_category(*map(torch.tensor, (logits, held, weights))), oracle / 7)
+
+
+def test_discrete_category_is_computed_in_the_precision_of_the_labels():
+    logits, held = torch.tensor([[3.0, -2.0]]), torch.tensor([[1.0, 0.0]])
+    weights = torch.ones(2)
+    exact = losses.discrete_category(logits, held, weights)
+    assert losses.discrete_category(logits.bfloat16(), held, weights).item() == pytest.approx(exact.item(), rel=1e-6)
+
+
 # ----------------------------------------------------------------------------- of general methods
 
 
@@ -203,12 +261,16 @@ def test_relative_difficulty_is_the_biased_networks_part_of_both_losses():
     assert losses.relative_difficulty(biased, debiased).tolist() == [0.75, 0, 1, 0]
 
 
-@pytest.mark.parametrize("name", ["weighted", "coral", "generalised_cross_entropy"])
+@pytest.mark.parametrize(
+    "name", ["weighted", "coral", "generalised_cross_entropy", "binary_cross_entropy", "discrete_category"]
+)
 def test_the_gradient_of_every_general_loss_is_its_slope(name):
     logits, emotion = torch.tensor(drawn(0, 5, 3), requires_grad=True), torch.tensor(labels(0, 5, 3))
     arguments = {
         "weighted": (logits, emotion, torch.tensor(drawn(1, 5))),
         "coral": (logits, torch.tensor([0, 0, 1, 1, 1]), 2),
         "generalised_cross_entropy": (logits, emotion, 0.7),
+        "binary_cross_entropy": (logits, torch.tensor(multi_hot(0, 5, 3))),
+        "discrete_category": (logits, torch.tensor(multi_hot(0, 5, 3)), torch.tensor([0.5, 2.0, 1.0])),
     }[name]
     assert torch.autograd.gradcheck(getattr(losses, name), arguments)

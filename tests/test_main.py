@@ -72,6 +72,16 @@ def test_a_verbs_help_is_its_signature(emodo, verb):
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_a_verbs_help_says_all_that_its_docstring_says_before_the_arguments(emodo, verb):
+    _, out, _ = emodo(*verb.split(), "--help")
+    said = " ".join(out.split())
+    paragraphs = inspect.getdoc(function(verb)).partition("\n\nArgs:\n")[0].split("\n\n")
+    assert len(paragraphs) > 1
+    for paragraph in paragraphs:
+        assert " ".join(paragraph.split()) in said
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_verbs_docstring_opens_with_the_command_and_describes_every_flag(verb):
     text = inspect.getdoc(function(verb)) or ""
     assert text.startswith(f"emodo {verb}")
@@ -204,7 +214,7 @@ def test_an_interrupt_is_told_and_ends_with_130(emodo, manifest, tmp_path, monke
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emodo.splits.read", interrupted)
+    monkeypatch.setattr("emodo.splitting.read", interrupted)
     code, out, err = emodo("split", "random", manifest, tmp_path / "out.csv")
     assert code == 130
     assert not out
@@ -215,7 +225,7 @@ def test_what_nobody_foresaw_is_not_hidden(emodo, manifest, tmp_path, monkeypatc
     def fail(*arguments, **options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("emodo.splits.read", fail)
+    monkeypatch.setattr("emodo.splitting.read", fail)
     with pytest.raises(ZeroDivisionError):
         emodo("split", "random", manifest, tmp_path / "out.csv")
 
@@ -259,6 +269,13 @@ def test_a_list_is_its_words(emodo, manifest, tmp_path):
     assert "Table 1 needs 6 different --emotions, not joy, fear" in err
     code, _, err = emodo("split", "table1", manifest, tmp_path / "out.csv", "--emotions", '["joy", "fear"]')
     assert "Table 1 needs 6 different --emotions, not joy, fear" in err
+
+
+@pytest.mark.parametrize("flag", ["--emotions", "--sources"])
+def test_a_list_of_nothing_is_named(emodo, manifest, tmp_path, flag):
+    code, out, err = emodo("split", "table1", manifest, tmp_path / "out.csv", flag, "--fold", "2")
+    assert (code, out) == (2, "")
+    assert err == f"emodo split table1: {flag} is empty: name one or more after it\n"
 
 
 def test_a_mapping_is_its_pairs(emodo, faces, tmp_path):
@@ -307,6 +324,15 @@ def test_a_configuration_file_gives_the_flags(emodo, manifest, tmp_path):
 def test_runs_go_by_their_places_wherever_the_flags_stand(words, capsys):
     assert main(["report", *words]) == 2
     assert "A is not a run" in capsys.readouterr().err
+
+
+def test_scenes_are_generated(emodo, tmp_path):
+    out = tmp_path / "scenes"
+    code, printed, err = emodo("generate", "scenes", out, "--images", "120", "--size", "64", "--emotions", "valence")
+    assert (code, printed) == (0, f"{out / 'manifest.csv'}\n"), err
+    frame = pd.read_csv(out / "manifest.csv")
+    assert len(frame) == 120
+    assert set(frame["emotion"]) == {"positive", "negative"}
 
 
 def test_abbreviated_flags_are_refused(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -141,3 +142,90 @@ def test_unusable_tables_are_refused_by_name() -> None:
         score(table().assign(predicted=None), TASK)
     with pytest.raises(InputError, match=r"row 0 .* stratum_predicted 'moon'"):
         score(table().assign(stratum_predicted="moon"), TASK)
+
+
+# ------------------------------------------------------------------------ several emotions in a row
+
+SEVERAL = Task(TASK.emotions, TASK.confounder, multilabel=True)
+
+HELD = [
+    ("1.png", "anger", "lab", "anger", 3.0, -2.0, 0.0),
+    ("2.png", "joy", "lab", "", 2.0, 4.0, 0.0),
+    ("3.png", "anger|joy", "street", "anger|joy", 1.0, 5.0, 0.0),
+    ("4.png", "joy", "street", "anger|fear|joy", 0.5, -3.0, 0.0),
+    ("5.png", "joy", None, "fear", -1.0, 0.0, 9.0),
+]
+
+
+def several(rows=HELD) -> pd.DataFrame:
+    columns = ["path", "emotion", "stratum", "predicted", "logit:anger", "logit:joy", "logit:fear"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_hand(held: list[bool], logits: list[float]) -> float:
+    """Of each image that holds the emotion, the share of holders among those ranked no lower; their mean."""
+    pairs = list(zip(held, logits, strict=True))
+    shares = []
+    for shown, logit in pairs:
+        if shown:
+            above = [other for other, value in pairs if value >= logit]
+            shares.append(sum(above) / len(above))
+    return sum(shares) / len(shares)
+
+
+def test_average_precision_is_the_mean_precision_at_the_ranks_of_the_images_that_hold_an_emotion() -> None:
+    scores = score(several(), SEVERAL)
+    # anger: ranks 1 and 3 of 3 2 1 .5 -1; joy: 5 (held), 4 (held), 0 (held), -2, -3 (held)
+    anger, joy = (1 / 1 + 2 / 3) / 2, (1 / 1 + 2 / 2 + 3 / 3 + 4 / 5) / 4
+    assert scores["emotions"]["anger"] == {"n": 2, "average_precision": pytest.approx(anger)}
+    assert scores["emotions"]["joy"] == {"n": 4, "average_precision": pytest.approx(joy)}
+    assert scores["emotions"]["fear"] == {"n": 0, "average_precision": None}
+    assert scores["mean_average_precision"] == pytest.approx((anger + joy) / 2)
+    assert scores["n"] == 5
+    assert set(scores) == {"n", "mean_average_precision", "emotions", "strata"}
+
+
+def test_a_stratums_images_are_ranked_among_themselves() -> None:
+    strata = score(several(), SEVERAL)["strata"]
+    # lab: anger 3 (held) 2, joy 4 (held) -2; street: anger 1 (held) .5, joy 5 (held) -3 (held)
+    assert strata == {"lab": {"n": 2, "mean_average_precision": 1}, "street": {"n": 2, "mean_average_precision": 1}}
+    turned = several().assign(**{"logit:anger": [3.0, 5.0, 1.0, 0.5, -1.0]})
+    assert score(turned, SEVERAL)["strata"]["lab"]["mean_average_precision"] == pytest.approx((1 / 2 + 1) / 2)
+    unknown = score(several().assign(stratum=["cave", None, "lab", "lab", "lab"]), SEVERAL)["strata"]
+    assert list(unknown) == ["lab", "street", "cave"]
+    assert unknown["street"] == {"n": 0, "mean_average_precision": None}
+    assert unknown["cave"] == {"n": 1, "mean_average_precision": 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_is_the_oracles_in_any_row_order(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    held, logits = draw.random((40, 3)) < [0.1, 0.5, 0.9], draw.normal(0, 3, (40, 3))
+    held[0] = True
+    names = ["|".join(name for name, shown in zip(TASK.emotions, row, strict=True) if shown) for row in held]
+    table = several([(f"{i}", names[i] or "joy", "lab", "", *logits[i]) for i in range(40)])
+    held[:, 1] |= ~held.any(axis=1)
+    scores = score(table, SEVERAL)
+    for at, emotion in enumerate(TASK.emotions):
+        found = scores["emotions"][emotion]
+        assert found["n"] == held[:, at].sum()
+        assert found["average_precision"] == pytest.approx(by_hand(held[:, at].tolist(), logits[:, at].tolist()))
+    assert score(table.iloc[::-1], SEVERAL)["mean_average_precision"] == pytest.approx(scores["mean_average_precision"])
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_images_of_one_logit_share_their_precision() -> None:
+    flat = several().assign(**{"logit:anger": 0.0})
+    assert score(flat, SEVERAL)["emotions"]["anger"]["average_precision"] == pytest.approx(2 / 5)  # the share of anger
+
+
+def test_unusable_tables_of_several_emotions_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="the predictions have no column logit:joy"):
+        score(several().drop(columns="logit:joy"), SEVERAL)
+    with pytest.raises(InputError, match="row 1 of the predictions has logit:fear nan"):
+        score(several().assign(**{"logit:fear": [0, np.nan, 0, 0, 0]}), SEVERAL)
+    with pytest.raises(InputError, match=r"row 2 of the predictions has emotion 'awe\|joy'"):
+        score(several().assign(emotion=["joy", "joy", "awe|joy", "joy", "joy"]), SEVERAL)
+    for column, value in (("emotion", ""), ("emotion", None), ("predicted", "joy|"), ("predicted", None)):
+        with pytest.raises(InputError, match=f"row 0 of the predictions has {column} {value!r}".replace("|", r"\|")):
+            score(several().assign(**{column: value}), SEVERAL)

@@ -40,12 +40,22 @@ def test_the_configuration_keeps_its_order(run):
     assert list(runs.config(run)) == list(configuration())
 
 
-@pytest.mark.parametrize("task", [Task(("joy",)), TASK, Task(("a", "b"), Confounder("age", ("1",), (1.0,)))])
+@pytest.mark.parametrize(
+    "task",
+    [Task(("joy",)), TASK, Task(("a", "b"), Confounder("age", ("1",), (1.0,))), Task(("a", "b"), multilabel=True)],
+)
 def test_a_task_is_read_as_it_was_written(tmp_path, task):
     runs.create(tmp_path / "run", configuration(), task, PROVENANCE)
     found = runs.task(tmp_path / "run")
     assert found == task
     assert isinstance(found.emotions, tuple)
+
+
+def test_a_task_that_does_not_say_so_has_one_emotion_a_row(run):
+    written = json.loads((run / runs.TASK).read_text())
+    assert written.pop("multilabel") is False
+    (run / runs.TASK).write_text(json.dumps(written))
+    assert runs.task(run) == TASK
 
 
 def test_prototypes_have_a_file_of_their_own(tmp_path):

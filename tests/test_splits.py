@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -129,7 +129,15 @@ SPLITS: dict[str, Split] = {
     "table1": lambda frame, seed: splits.table1(frame, 1 + seed % 3, moved=0.2, validation=0.15, seed=seed),
     "sequence": lambda frame, seed: splits.by_sequence(frame, 0.25, 0.2, seed),
     "subject": lambda frame, seed: splits.by_subject(frame, 0.25, 0.2, seed),
+    "kfold": lambda frame, seed: splits.kfold(frame, 4, 1 + seed % 4, "sequence", 0.2, seed),
+    "kfold subject": lambda frame, seed: splits.kfold(frame, 4, 1 + seed % 4, "subject", 0.2, seed),
+    "source": lambda frame, seed: splits.by_source(frame, min(frame["source"]), 0.2, seed),
+    "cell": lambda frame, seed: splits.by_cell(frame, [cell_of(frame)], None, 0.1, 0.2, seed),
 }
+
+
+def cell_of(frame: pd.DataFrame) -> str:
+    return min(frame["emotion"] + "=" + frame["source"])
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -139,7 +147,7 @@ def test_no_sequence_is_in_two_splits(name: str, seed: int) -> None:
     split = SPLITS[name](frame, seed)
     assert len(split) == len(frame)
     assert set(split["split"]) == {"train", "validation", "test"}
-    key = manifest.subject_key(split) if name == "subject" else manifest.sequence_key(split)
+    key = manifest.subject_key(split) if name.endswith("subject") else manifest.sequence_key(split)
     assert (split.groupby(key.to_numpy())["split"].nunique() == 1).all()
     assert "split" not in frame
 
@@ -251,73 +259,136 @@ def test_the_gates_name_everything_that_is_wrong() -> None:
         splits.check(good.assign(split="train"))
 
 
-def test_leakage_is_the_share_of_test_subjects_seen_in_training() -> None:
+def test_the_gates_ask_for_emotions_and_not_for_combinations() -> None:
     frame = pd.DataFrame(
         {
-            "path": list("abcde"),
-            "emotion": "joy",
-            "subject": ["P", "P", "Q", None, "R"],
-            "split": ["train", "test", "test", "test", "validation"],
+            "path": [f"{n}.png" for n in range(4)],
+            "emotion": ["anger|joy", "fear|joy", "anger|fear", "anger|fear|joy"],
+            "split": ["train", "train", "test", "test"],
         }
     )
-    assert splits.leakage(frame) == 0.5
-    assert math.isnan(splits.leakage(frame.drop(columns="subject")))
-    assert math.isnan(splits.leakage(frame.assign(subject=None)))
-    assert splits.leakage(splits.by_subject(mix())) == 0
-    assert splits.leakage(splits.table1(mix())) > 0.9
+    splits.check(frame)
+    with pytest.raises(InputError, match=r"^no training image of fear, which the other parts hold$"):
+        splits.check(frame.drop(index=1))
 
 
-@pytest.fixture
-def faces(tmp_path: Path) -> Path:
-    frame = mix().groupby(["source", "emotion"]).head(12).reset_index(drop=True)
-    for path in frame["path"]:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    manifest.save(frame, tmp_path / "faces.csv")
-    return tmp_path / "faces.csv"
+def test_rows_of_several_emotions_are_split_by_sequence_and_are_no_cell_of_table_1() -> None:
+    frame = random_frame(0)
+    frame["emotion"] = ["anger|fear" if at % 3 else "joy" for at in range(len(frame))]
+    splits.check(splits.by_sequence(frame))
+    with pytest.raises(InputError, match=r"^row 2: 'anger\|fear' are several emotions, and Table 1 gives an image"):
+        splits.table1(frame)
 
 
-def test_the_verbs_write_a_manifest(faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = splits.split_table1(faces, tmp_path / "fold.parquet", fold=2, moved=0.25, validation=0.1)
-    frame = manifest.load(out)
-    assert frame["split"].value_counts().to_dict() == {"train": 147, "test": 54, "validation": 15}
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "train 147, validation 15, test 54 images; " in told.err
-    assert "of the test subjects are also in training" in told.err
-    assert images(manifest.load(splits.split_random(faces, tmp_path / "random.csv", test=0.5))) == 108
-    splits.split_subject(faces, tmp_path / "subject.csv")
-    assert "; 0% of the test subjects" in capsys.readouterr().err
-    splits.split_table1(faces, out, sources=["MMI", "CK+", "Oulu-CASIA"], overwrite=True)
-    assert images(manifest.load(out)) == 72
+@pytest.mark.parametrize("by", ["sequence", "subject"])
+@pytest.mark.parametrize(("folds", "seed"), [(2, 0), (5, 1), (10, 2)])
+def test_the_folds_are_disjoint_and_cover_everything(by: Literal["sequence", "subject"], folds: int, seed: int) -> None:
+    frame = random_frame(seed)
+    tested = [splits.kfold(frame, folds, fold, by, seed=seed)["split"] == "test" for fold in range(1, folds + 1)]
+    assert (np.sum(tested, axis=0) == 1).all()
+    key = manifest.subject_key(frame) if by == "subject" else manifest.sequence_key(frame)
+    cells = ["source"] if by == "subject" else ["source", "emotion"]
+    units = frame.assign(key=key, fold=np.argmax(tested, axis=0)).drop_duplicates("key")
+    sizes = [group.value_counts().reindex(range(folds), fill_value=0) for _, group in units.groupby(cells)["fold"]]
+    for size in (units["fold"].value_counts(), *sizes):
+        assert size.max() - size.min() <= 1
 
 
-def test_an_earlier_split_is_replaced_whatever_its_faults(faces: Path, tmp_path: Path) -> None:
-    frame = manifest.load(faces)
-    manifest.save(frame.assign(split=["train", "dev", None] * 72), faces)
-    splits.split_random(faces, faces, overwrite=True)
-    assert set(manifest.load(faces)["split"]) == {"train", "test"}
+def test_folds_that_cannot_be_made() -> None:
+    frame = mix().groupby(["source", "emotion"]).head(6)
+    for folds, fold in ((1, 1), (5, 0), (5, 6)):
+        with pytest.raises(InputError, match=f"--folds {folds} --fold {fold}: there must be 2 folds or more"):
+            splits.kfold(frame, folds, fold)
+    with pytest.raises(InputError, match="--folds 37: the manifest has 36 sequences"):
+        splits.kfold(frame, 37)
+    with pytest.raises(InputError, match="needs the column subject"):
+        splits.kfold(frame.drop(columns="subject"), by="subject")
+    with pytest.raises(InputError, match="1 rows have no subject, the first is row 4"):
+        splits.kfold(frame.assign(subject=frame["subject"].where(frame.index != 3)), by="subject")
 
 
-def test_the_verbs_refuse_before_they_write(faces: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"faces\.csv exists already: choose another OUT"):
-        splits.split_random(faces, faces)
-    out = tmp_path / "out.csv"
-    with pytest.raises(InputError, match=r"faces\.csv: the test part is empty"):
-        splits.split_random(faces, out, test=0.001)
-    with pytest.raises(InputError, match="no table by its suffix"):
-        splits.split_subject(faces, tmp_path / "out.xls")
-    (tmp_path / "CK+/1/0.png").unlink()
-    with pytest.raises(InputError, match="no image 'CK"):
-        splits.split_random(faces, out)
-    assert not out.exists()
+def test_a_source_is_left_out() -> None:
+    frame = splits.by_source(mix(), "MMI", validation=0.25)
+    assert set(frame.loc[frame["split"] == "test", "source"]) == {"MMI"}
+    assert "MMI" not in set(frame.loc[frame["split"] != "test", "source"])
+    assert images(frame) == 3 * sum(SEQUENCES["MMI"])
+    assert 0.24 < images(frame, "validation") / (2991 - images(frame)) < 0.26
+    assert set(frame.loc[frame["split"] == "validation", "source"]) == {"CK+", "Oulu-CASIA"}
 
 
-def test_the_verbs_take_emotions_of_the_users_own(faces: Path, tmp_path: Path) -> None:
-    own = dict(zip(EMOTIONS, ("e1", "e2", "e3", "e4", "e5", "e6"), strict=True))
-    manifest.save(manifest.load(faces).replace({"emotion": own}), faces)
-    with pytest.raises(InputError, match="unknown emotion 'e1'"):
-        splits.split_random(faces, tmp_path / "out.csv")
-    splits.split_random(faces, tmp_path / "out.csv", emotions=list(own.values()))
-    splits.split_table1(faces, tmp_path / "fold.csv", emotions=list(own.values()))
-    assert images(manifest.load(tmp_path / "fold.csv", tuple(own.values()))) == 72
+def test_a_source_that_cannot_be_left_out() -> None:
+    frame = mix()
+    with pytest.raises(InputError, match=r"--held-out RAF: the manifest has the sources CK\+, MMI, Oulu-CASIA"):
+        splits.by_source(frame, "RAF")
+    with pytest.raises(InputError, match="MMI is the manifest's one source: without it there is nothing to train on"):
+        splits.by_source(frame[frame["source"] == "MMI"], "MMI")
+    with pytest.raises(InputError, match="needs the column source"):
+        splits.by_source(frame.drop(columns="source"), "MMI")
+    with pytest.raises(InputError, match="1 rows have no source, the first is row 7"):
+        splits.by_source(frame.assign(source=frame["source"].where(frame.index != 6)), "MMI")
+
+
+def test_cells_are_left_out_of_training() -> None:
+    cells = {("fear", "MMI"), ("anger", "MMI"), ("anger", "CK+")}
+    frame = splits.by_cell(mix(), ["fear=MMI", "anger=MMI", "anger=CK+"])
+    assert set(frame[frame["split"] == "test"].groupby(["emotion", "source"]).groups) == cells
+    trained = frame[frame["split"] == "train"].groupby(["emotion", "source"]).groups
+    assert len(trained) == 15
+    assert not cells & set(trained)
+    more = splits.by_cell(mix(), ["fear=MMI"], test=0.25)
+    units = more.assign(key=manifest.sequence_key(more)).drop_duplicates("key")
+    for (emotion, source), cell in units.groupby(["emotion", "source"]):
+        wanted = 1 if (emotion, source) == ("fear", "MMI") else 0.25
+        assert abs((cell["split"] == "test").sum() - wanted * len(cell)) <= 1
+
+
+def test_a_cell_is_of_the_stratum_or_of_a_column_that_is_named() -> None:
+    frame = mix().assign(stratum="indoor", light="bright")
+    frame.loc[frame.index % 9 < 3, ["stratum", "light"]] = ["outdoor", "dark"]
+    for split in (
+        splits.by_cell(frame, ["fear=outdoor"]),
+        splits.by_cell(frame.drop(columns="stratum"), ["fear=dark"], "light"),
+    ):
+        assert ((split["split"] == "test") == ((frame["emotion"] == "fear") & (frame["light"] == "dark"))).all()
+
+
+def test_a_sequence_that_is_partly_in_a_cell_is_left_out_as_a_whole() -> None:
+    frame = mix()
+    frame.loc[1, "emotion"] = "fear"  # the second of three frames of anger
+    split = splits.by_cell(frame, ["fear=CK+"])
+    splits.check(split)
+    assert set(split["split"].iloc[:3]) == {"test"}
+    assert split["split"].iloc[3] == "train"
+
+
+def test_cells_that_cannot_be_left_out() -> None:
+    frame = mix()
+    for cells in (["fear"], ["fear=RAF"], ["joy=MMI"], ["=MMI"]):
+        with pytest.raises(InputError, match=rf"--held-out {cells[0]}: no such cell; .*source: CK\+, MMI, Oulu-CASIA"):
+            splits.by_cell(frame, ["fear=MMI", *cells])
+    with pytest.raises(InputError, match="no such cell; name one or more, as EMOTION=STRATUM"):
+        splits.by_cell(frame, [])
+    with pytest.raises(InputError, match="has no column light with the strata: name another with --stratum"):
+        splits.by_cell(frame, ["fear=dark"], "light")
+    with pytest.raises(InputError, match="has no column stratum"):
+        splits.by_cell(frame.drop(columns="source"), ["fear=dark"])
+    with pytest.raises(InputError, match="no training image of fear"):
+        splits.check(splits.by_cell(frame, [f"fear={source}" for source in SEQUENCES]))
+
+
+def test_the_official_split_is_kept() -> None:
+    frame = splits.by_sequence(mix(), 0.3)
+    pd.testing.assert_frame_equal(splits.official(frame), frame)
+    cut = splits.official(frame, 0.2)
+    splits.check(cut)
+    assert ((cut["split"] == "test") == (frame["split"] == "test")).all()
+    assert 0.19 < images(cut, "validation") / images(frame, "train") < 0.21
+    again = splits.official(cut)
+    assert (again["split"] == cut["split"]).all()
+
+
+def test_an_official_split_that_is_missing_or_has_a_validation_part() -> None:
+    with pytest.raises(InputError, match="no column split to keep"):
+        splits.official(mix())
+    with pytest.raises(InputError, match="has a validation part already"):
+        splits.official(splits.by_sequence(mix(), 0.3, 0.2), 0.1)

@@ -36,7 +36,7 @@ from emodo.methods import (
     Reweighting,
 )
 from emodo.records import InputError
-from emodo.splits import split_table1
+from emodo.splitting import split_table1
 from emodo.training import train
 
 IERN_SMALL = {"channels": 16, "init": "default"}

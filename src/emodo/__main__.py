@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib import import_module
 from itertools import takewhile
@@ -17,17 +19,47 @@ from typing import Any
 VERBS = {
     "prepare table": ("emodo.adapters", "table", "a CSV or TSV with named columns -> manifest"),
     "prepare folder": ("emodo.adapters", "folder", "class folders -> manifest"),
+    "prepare ckplus": ("emodo.adapters", "ckplus", "CK+ -> manifest of its peak frames"),
+    "prepare mmi": ("emodo.adapters", "mmi", "MMI -> manifest, peak frames of its videos"),
+    "prepare oulucasia": ("emodo.adapters", "oulucasia", "Oulu-CASIA -> manifest of its peak frames"),
+    "prepare mixbasic": ("emodo.adapters", "mixbasic", "MixBasic (the three, as IERN's release has them) -> manifest"),
+    "prepare fer2013": ("emodo.adapters", "fer2013", "FER2013 -> manifest, and images from its table"),
+    "prepare ferplus": ("emodo.adapters", "ferplus", "FER+ -> manifest by majority vote"),
+    "prepare rafdb": ("emodo.adapters", "rafdb", "RAF-DB -> manifest with gender, race and age"),
+    "prepare affectnet": ("emodo.adapters", "affectnet", "AffectNet, any release -> manifest"),
+    "prepare expw": ("emodo.adapters", "expw", "ExpW -> manifest with boxes"),
+    "prepare sfew": ("emodo.adapters", "sfew", "SFEW 2.0 -> manifest"),
+    "prepare jaffe": ("emodo.adapters", "jaffe", "JAFFE -> manifest"),
+    "prepare kdef": ("emodo.adapters", "kdef", "KDEF -> manifest with gender and angle"),
+    "prepare deepsentiment": ("emodo.adapters", "deepsentiment", "Deep Sentiment (Twitter I) -> manifest"),
+    "prepare emotion6panda": ("emodo.adapters", "emotion6panda", "Emotion-6 of Panda et al. -> manifest"),
+    "prepare emotion6": ("emodo.adapters", "emotion6", "Emotion6 of Peng et al. -> manifest"),
+    "prepare webemo": ("emodo.adapters", "webemo", "WEBEmo -> manifest of the images that are there"),
+    "prepare emotic": ("emodo.adapters", "emotic", "EMOTIC, any release -> manifest with boxes"),
+    "prepare caers": ("emodo.adapters", "caers", "CAER-S -> manifest, with boxes from lists of faces"),
+    "prepare groupwalk": ("emodo.adapters", "groupwalk", "GroupWalk, from a table -> manifest with boxes"),
+    "prepare emoset": ("emodo.adapters", "emoset", "EmoSet-118K -> manifest with attributes"),
+    "prepare fi": ("emodo.adapters", "fi", "FI (Flickr and Instagram) -> manifest"),
+    "prepare relabel": ("emodo.adapters.relabel", "relabel", "a manifest under coarser labels, or your own"),
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
+    "generate scenes": ("emodo.synthetic.scenes", "generate", "people in scenes that go with the emotion in training"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
-    "split table1": ("emodo.splits", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
+    "split table1": ("emodo.splitting", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
     "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
-    "split random": ("emodo.splits", "split_random", "at random, by sequence"),
-    "split subject": ("emodo.splits", "split_subject", "no subject on both sides"),
+    "split random": ("emodo.splitting", "split_random", "at random, by sequence"),
+    "split subject": ("emodo.splitting", "split_subject", "no subject on both sides"),
+    "split kfold": ("emodo.splitting", "split_kfold", "one of k folds, by sequence or by subject"),
+    "split source": ("emodo.splitting", "split_source", "leave one source out"),
+    "split cell": ("emodo.splitting", "split_cell", "leave (emotion x stratum) cells out"),
+    "split official": ("emodo.splitting", "split_official", "the manifest's own split, checked"),
+    "leakage": ("emodo.leakage", "leakage", "what test shares with train: sequences, people, copies of images"),
     "strata": ("emodo.strata", "strata", "strata for confounders that nobody named, or a dictionary of contexts"),
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
+    "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),
+    "experiment cross-dataset": ("emodo.experiment", "cross_dataset", "train on each data set, test on all: a matrix"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),
 }
 
@@ -57,20 +89,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _usage(verbs: dict[str, tuple[str, str, str]]) -> str:
     lines = ["usage: emodo VERB ... [--help]", "", "Visual emotion recognition under P(Y | do(X)).", ""]
-    return "\n".join(lines + [f"  {verb:22} {what}" for verb, (_, _, what) in verbs.items()])
+    return "\n".join(lines + [f"  {verb:24} {what}" for verb, (_, _, what) in verbs.items()])
 
 
 def _run(verb: str, words: list[str]) -> int:
     from emodo.records import InputError, Unfinished
 
     try:
-        from jsonargparse import auto_cli, set_parsing_settings
+        from jsonargparse import DefaultHelpFormatter, auto_cli, set_parsing_settings
+
+        class _Paragraphs(DefaultHelpFormatter):
+            def _fill_text(self, text: str, width: int, indent: str) -> str:
+                return "\n\n".join(_filled(paragraph, width) for paragraph in text.split("\n\n"))
 
         set_parsing_settings(import_path_allowlist=["emodo"])  # a configuration names no classes but ours
         module, name, _ = VERBS[verb]
         function = getattr(import_module(module), name)
         result = auto_cli(
-            function, args=_spelled(words, function), prog=f"emodo {verb}", as_positional=True, allow_abbrev=False
+            function,
+            args=_spelled(words, function),
+            prog=f"emodo {verb}",
+            as_positional=True,
+            allow_abbrev=False,
+            description=_sheet(function),
+            formatter_class=_Paragraphs,
         )
     except InputError as error:
         print(f"emodo {verb}: {error}", file=sys.stderr)
@@ -86,12 +128,28 @@ def _run(verb: str, words: list[str]) -> int:
     return 0
 
 
+def _sheet(function: Callable[..., Any]) -> str:
+    """What a verb's --help says of it: its docstring up to the arguments."""
+    return re.split(r"\n\n(?:Args|Returns|Raises):\n", inspect.getdoc(function) or "")[0]
+
+
+def _filled(paragraph: str, width: int) -> str:
+    """The paragraph in lines of this width; lists, tables and examples keep their own lines."""
+    if any(line.startswith((" ", "-", "|")) for line in paragraph.splitlines()):
+        return paragraph
+    return textwrap.fill(paragraph, width, break_on_hyphens=False, break_long_words=False)
+
+
 def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
     """What people type, as jsonargparse reads it.
 
     --batch-size is --batch_size, --overwrite is --overwrite true, --emotions joy fear is a list, --rename
     happy=happiness is a mapping, and the first words go by their places even where they have defaults.
+
+    Raises InputError where nothing follows the flag of a list or mapping.
     """
+    from emodo.records import InputError
+
     parameters = inspect.signature(function).parameters
     flags: list[str] = []
     placed: list[str] = []
@@ -107,7 +165,10 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
         values = [value]
         if not equals:
             following = list(takewhile(lambda word: not _is_flag(word), rest))
-            most = len(following) if "list[" in kind or "dict[" in kind else 1
+            many = "list[" in kind or "dict[" in kind
+            if many and not following:
+                raise InputError(f"{flag} is empty: name one or more after it")
+            most = len(following) if many else 1
             values = following[:most] if kind != "bool" or following[:1] in (["true"], ["false"]) else []
             rest = rest[len(values) :]
         if kind == "bool" and not values:

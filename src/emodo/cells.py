@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import inspect
 import io
 import json
 import re
 import time
 import traceback
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from emodo import runs
-from emodo.files import write_text
+from emodo import confounders, runs
+from emodo.files import locked, write_text
 from emodo.records import InputError
 
 SHARED = "method."  # settings that every method which has them is given, as in `emodo train --method.lr`
-# What the grid itself decides; and cells run side by side, so each has one device.
-DECIDED = ("manifest", "method", "run", "seed", "resume", "overwrite", "devices", "nodes")
+# What the grid itself decides; and cells run side by side, so each has one device, and are compared by accuracy.
+DECIDED = ("manifest", "method", "run", "seed", "resume", "overwrite", "devices", "nodes", "multilabel")
 CELL = "cell.json"
 
 
@@ -37,12 +36,16 @@ class Entry:
     @property
     def folder(self) -> str:
         """The name as a folder's."""
-        return re.sub(r"[^\w.+-]+", "-", self.name).strip("-.")
+        return folder(self.name)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates among the hyper-parameters."""
+        return {name: value for name, value in self.init_args.items() if name == "lr" or name.endswith("_lr")}
 
     def faster(self, factor: float) -> Entry:
         """The same with every learning rate of the method times `factor`."""
-        rates = {name: value * factor for name, value in self.init_args.items() if name == "lr" or name.endswith("_lr")}
-        return replace(self, init_args=self.init_args | rates)
+        return replace(self, init_args=self.init_args | {name: rate * factor for name, rate in self.rates.items()})
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,18 @@ class Cell:
     seed: int
     run: Path
 
+    @property
+    def lock(self) -> Path:
+        """What is locked while it is trained: a killed grid's processes take a moment to end, others share its work."""
+        return self.run.with_name(f".{self.run.name}.lock")
+
+    def by_whole_paths(self) -> Cell:
+        """The same for a process that has another working folder."""
+        given = {name: self.entry.settings[name] for name in ("confounder", "pretrained")}
+        files = {name: str(Path(value).resolve()) for name, value in given.items() if isinstance(value, str | Path)}
+        entry = replace(self.entry, settings=self.entry.settings | files)
+        return Cell(entry, self.manifest.resolve(), self.seed, self.run.resolve())
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -63,6 +78,11 @@ class Outcome:
     seconds: float
     reason: str = ""
     detail: str = ""
+
+
+def folder(name: str) -> str:
+    """Name the folder that an entry of this name has its runs in."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.")
 
 
 def entries(
@@ -76,8 +96,8 @@ def entries(
 
     Raises InputError for a method, setting or value that there is not, a name twice, or a setting that a grid decides.
     """
-    given: list[tuple[str, dict[str, Any]]] = (
-        [(str(name), dict(entry or {})) for name, entry in methods.items()]
+    given = (
+        [(str(name), _mapping(str(name), entry)) for name, entry in methods.items()]
         if isinstance(methods, Mapping)
         else [(name, {}) for name in methods]
     )
@@ -112,42 +132,68 @@ def method_class(name: str) -> type[Any]:
     return known[name]
 
 
+def _mapping(what: str, given: Any) -> dict[str, Any]:
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    raise InputError(f"{what} is {given!r}: give settings with their values, as in {{lr: 0.001}}")
+
+
 def _entry(name: str, given: dict[str, Any], common: dict[str, Any], shared: dict[str, Any]) -> Entry:
     from jsonargparse import ArgumentParser
 
-    from emodo.training import train
+    from emodo.training import complete, train
 
     kind = method_class(str(given.pop("method", name)))
-    own = given.pop("settings", None) or {}
+    own = _mapping(f"{name}: settings", given.pop("settings", None))
     for setting in (*common, *own):
         if setting in DECIDED:
             raise InputError(f"{name}: {setting} is not a setting of a grid's cells: leave it out")
     if "emotions" in own:
         raise InputError(f"{name}: emotions are the same for all methods: give them in the settings of the grid")
-    hyperparameters = inspect.signature(kind).parameters
-    arguments = {key: value for key, value in shared.items() if key in hyperparameters} | given
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(kind)
-    method = kind(**_parsed(parser, arguments, name))
+    hyperparameters = list(inspect.signature(kind).parameters)
+    of_all = {key: value for key, value in shared.items() if key in hyperparameters}
+    method = kind(**_parsed(parser, of_all | given, hyperparameters, name))
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_function_arguments(train, skip=set(DECIDED))
-    return Entry(name, kind.__name__, method.hyperparameters(), _parsed(parser, common | own, name))
+    known = [key for key in inspect.signature(train).parameters if key not in DECIDED]
+    settings = _parsed(parser, common | own, known, name)
+    try:
+        complete(settings | {"devices": 1, "nodes": 1, "seed": 0})
+        if settings["confounder"]:
+            confounders.load(Path(settings["confounder"]))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    return Entry(name, kind.__name__, method.hyperparameters(), settings)
 
 
-def _parsed(parser: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _parsed(parser: Any, values: Mapping[str, Any], known: Sequence[str], name: str) -> dict[str, Any]:
     from jsonargparse import ArgumentError
 
-    words = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise InputError(f"{name}: there is no setting {unknown[0]!r}: there are {', '.join(known)}")
+    plain = {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in values.items()}
+    words = [f"--{key}={value}" for key, value in plain.items()]
     try:
         return parser.parse_args(words).as_dict()
     except ArgumentError as error:
-        reason = " ".join(str(error).split()).replace("unrecognized arguments: --", "there is no setting ")
-        raise InputError(f"{name}: {reason}") from None
+        raise InputError(f"{name}: {' '.join(str(error).split()).replace('Parser key', 'the setting')}") from None
 
 
 def finished(run: Path) -> bool:
     """Whether a cell's run is complete, so that it is never run again."""
     return (run / runs.SCORES).is_file()
+
+
+def outdated(cell: Cell) -> bool:
+    """Whether the cell's run was begun with other learning rates, as a search had chosen then."""
+    try:
+        begun: dict[str, Any] = runs.config(cell.run)["method"]["init_args"]
+        return any(begun[name] != rate for name, rate in cell.entry.rates.items())
+    except (InputError, LookupError):  # no run, or a damaged one, which training it will name
+        return False
 
 
 def seconds(run: Path) -> float | None:
@@ -169,7 +215,7 @@ def execute(cell: Cell) -> Outcome:
         return time.monotonic() - started
 
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), _alone(cell.run):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), locked(cell.lock):
             resumed = cell.run.exists()
             if finished(cell.run):
                 return Outcome("done", took())
@@ -189,12 +235,3 @@ def execute(cell: Cell) -> Outcome:
         return Outcome(
             "failed", took(), f"{type(error).__name__}: {lines[0]}", said.getvalue() + traceback.format_exc()
         )
-
-
-@contextlib.contextmanager
-def _alone(run: Path) -> Generator[None]:
-    """Wait until no other process works on this run: what a killed grid has left may take a moment to end."""
-    run.parent.mkdir(parents=True, exist_ok=True)
-    with run.with_name(f".{run.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from emodo import metrics, statistics
-from emodo.figures import RULE, svg_file
+from emodo import metrics, statistics, tabular
+from emodo.figures import RULE, labels, svg_file
 from emodo.records import InputError, Task
 from emodo.statistics import Cluster, Difference
+from emodo.tabular import with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,25 +98,20 @@ def _row(
     return {
         "name": method,
         "seeds": list(seeds),
-        "accuracy": _mean([found["accuracy"] for found in scores]),
-        "macro_accuracy": _mean([found["macro_accuracy"] for found in scores]),
+        "accuracy": statistics.over_seeds([found["accuracy"] for found in scores]),
+        "macro_accuracy": statistics.over_seeds([found["macro_accuracy"] for found in scores]),
         "worst_cell": _worst(scores),
         "emotions": {
-            emotion: _mean([found["emotions"][emotion]["accuracy"] for found in scores])
+            emotion: statistics.over_seeds([found["emotions"][emotion]["accuracy"] for found in scores])
             for emotion in emotions
             if scores[0]["emotions"][emotion]["n"]
         },
         "folds": {
-            fold: _mean([float((part["predicted"] == part["emotion"]).mean()) for part in parts])
+            fold: statistics.over_seeds([float((part["predicted"] == part["emotion"]).mean()) for part in parts])
             for fold in folds
             for parts in [[table.loc[table["fold"] == fold] for table in seeds.values()]]
         },
     }
-
-
-def _mean(values: list[float]) -> dict[str, Any]:
-    low, high = statistics.student(values) or (None, None)
-    return {"mean": float(np.mean(values)), "low": low, "high": high, "seeds": values}
 
 
 def _worst(scores: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -184,7 +180,7 @@ def _line(row: Mapping[str, Any], is_baseline: bool) -> list[str]:
     line = [
         row["name"],
         str(len(row["seeds"])),
-        _with_interval(row["accuracy"]["mean"], row["accuracy"]),
+        with_interval(row["accuracy"]["mean"], row["accuracy"]),
         f"{100 * row['macro_accuracy']['mean']:.1f}",
         f"{100 * worst['accuracy']:.1f} {worst['emotion']} x {worst['stratum']}" if worst else "",
     ]
@@ -193,18 +189,11 @@ def _line(row: Mapping[str, Any], is_baseline: bool) -> list[str]:
         return [*line, "baseline" if is_baseline else "", "", "", took]
     return [
         *line,
-        _with_interval(found["estimate"], found, "+"),
+        with_interval(found["estimate"], found, "+"),
         "<0.001" if found["p_holm"] < 0.001 else f"{found['p_holm']:.3f}",
         f"{len(row['worse'])}: {', '.join(row['worse'])}" if row["worse"] else "0",
         took,
     ]
-
-
-def _with_interval(value: float, interval: Mapping[str, Any], sign: str = "") -> str:
-    text = f"{100 * value:{sign}.1f}"
-    if interval["low"] is None:
-        return text
-    return f"{text} [{100 * interval['low']:{sign}.1f}, {100 * interval['high']:{sign}.1f}]"
 
 
 def emotion_lines(table: Mapping[str, Any]) -> list[list[str]]:
@@ -227,15 +216,21 @@ def notes(table: Mapping[str, Any]) -> list[str]:
         f"{table['images']} test images of {len(table['folds'])} fold(s), pooled. Accuracy: mean and 95 % interval "
         "over seeds (Student's t)."
     ]
-    if "cluster" in table:
+    if any("difference" in row for row in table["methods"]):
+        drawn = "images" if table["cluster"] == "image" else f"{table['cluster']}s of the images"
         told.append(
             f"Against {table['baseline']}: paired over the same images, in points; 95 % interval over seeds and over "
-            f"the {table['clusters']} {table['cluster']}s of the images (bootstrap, {table['replicates']} draws); p "
-            "corrected by Holm over all methods."
+            f"the {table['clusters']} {drawn} (bootstrap, {table['replicates']} draws); p corrected by Holm over all "
+            "methods."
         )
         told.append(
             f"An emotion is worse (-) or better (+) where the interval of its own difference to {table['baseline']} "
             "leaves out zero; these are not corrected."
+        )
+    elif len(table["methods"]) > 1:
+        told.append(
+            f"Nothing is compared with {table['baseline']}: that takes two methods with all folds, and test images of "
+            f"two {table.get('cluster', 'image')}s at least."
         )
     search = table.get("search")
     if search:
@@ -249,25 +244,23 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     seeds: dict[tuple[str, str, str, str], list[str]] = {}
     for failure in table.get("failures", ()):
         what = "not possible" if failure["status"] == "refused" else "failed"
-        seeds.setdefault((failure["method"], failure["fold"], what, failure["reason"]), []).append(str(failure["seed"]))
+        where = failure["fold"] + (f", search times {failure['factor']:g}" if "factor" in failure else "")
+        seeds.setdefault((failure["method"], where, what, failure["reason"]), []).append(str(failure["seed"]))
     told += [
-        f"{method}, {fold}, seed {', '.join(found)}: {what}: {reason}"
-        for (method, fold, what, reason), found in seeds.items()
+        f"{method}, {where}, seed {', '.join(found)}: {what}: {reason}"
+        for (method, where, what, reason), found in seeds.items()
     ]
     return told
 
 
+def shown(table: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
+    """The table, and that of the emotions, as (headings, rows)."""
+    return [(headings(table), lines(table)), (["accuracy on", *table["emotions"]], emotion_lines(table))]
+
+
 def markdown(table: Mapping[str, Any]) -> str:
     """The table as a Markdown page."""
-
-    def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-        cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (head, *body)]
-        written = [f"| {' | '.join(row)} |" for row in cells]
-        return [written[0], "|---" * len(head) + "|", *written[1:], ""]
-
-    page = rows(headings(table), lines(table))
-    page += rows(["accuracy on", *table["emotions"]], emotion_lines(table))
-    return "\n".join([*page, *(f"- {note.replace(chr(10), ' ')}" for note in notes(table))]) + "\n"
+    return tabular.markdown(shown(table), notes(table))
 
 
 def comma_separated(table: Mapping[str, Any]) -> str:
@@ -309,18 +302,19 @@ def figure(table: Mapping[str, Any]) -> str:
                 found = row["difference"]
                 # filled where Holm's p says that it is no chance
                 _interval(right[0], at, found["estimate"], found, BLUE if found["p_holm"] < 0.05 else "white")
-        left.set(xlabel="accuracy in %", ylim=(len(rows) - 0.5, -0.5))
-        left.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        left.set(xlabel="accuracy in %", ylim=(max(1, len(rows)) - 0.5, -0.5))
+        left.set_yticks(range(len(rows)), labels([row["name"] for row in rows]))
         for axes in right:
             axes.axvline(0, color=RULE, linewidth=0.8)
-            axes.set(xlabel=f"points above {table['baseline']}")
+            axes.set(xlabel=labels([f"points above {table['baseline']}"])[0])
         for axes in (left, *right):
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", color=RULE, alpha=0.3, linewidth=0.5)
             axes.spines["left"].set_visible(False)
 
-    title = "; ".join(f"{row['name']} {_with_interval(row['accuracy']['mean'], row['accuracy'])}" for row in rows)
-    return svg_file(f"Accuracy in %: {title}", (520 if differing else 260, 22 * len(rows) + 10), draw)
+    title = "; ".join(f"{row['name']} {with_interval(row['accuracy']['mean'], row['accuracy'])}" for row in rows)
+    size = (520 if differing else 260, 22 * len(rows) + 10)
+    return svg_file(f"Accuracy in %: {title or 'no method has all folds'}", size, draw)
 
 
 def _interval(axes: Axes, at: int, value: float, interval: Mapping[str, Any], filled: str) -> None:

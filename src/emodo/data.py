@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from emodo.manifest import SHOWN
+from emodo.images import MAX_PIXELS, UNREADABLE, of_files, opened, reason, upright
+from emodo.multilabel import apart, multi_hot, several
 from emodo.records import Batch, Confounder, InputError, Task, View
 from emodo.transforms import Augmentation, augment, prepare
 
-MAX_PIXELS = 50_000_000  # a 23 KB PNG can claim 196 million: the header is asked before anything is decoded
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError)  # what Pillow raises on a broken image, or none
-
-# Pillow warns at 89 million pixels; the limit here is ours, and is an error
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 # ------------------------------------------------------------------------------------- one image
@@ -38,14 +32,12 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """
     try:
         with file.open("rb") as stream:
-            image = ImageOps.exif_transpose(_open(stream, file.stat().st_size, max_pixels))
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = upright(opened(stream, file.stat().st_size, max_pixels))
             if "transparency" in image.info:  # Pillow wants the alpha of a palette named before it is dropped
                 image = image.convert("RGBA")
             image = image.convert("RGB")
     except UNREADABLE as error:
-        raise InputError(f"{file} {_reason(error)}") from None
+        raise InputError(f"{file} {reason(error)}") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -57,66 +49,18 @@ def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) 
 
     Raises InputError that lists the broken rows.
     """
-
-    def problem(file: str) -> str | None:
-        try:
-            _check(Path(file), max_pixels)
-        except UNREADABLE as error:
-            return _reason(error)
-        return None
-
-    files = frame["file"].drop_duplicates()
-    with ThreadPoolExecutor(8) as threads:
-        problems = dict(zip(files, threads.map(problem, files, chunksize=64), strict=True))
-    broken = [
-        (row, path, problems[file])
-        for row, (path, file) in enumerate(zip(frame["path"], frame["file"], strict=True), 1)
-        if problems[file]
-    ]
-    if broken:
-        lines = [f"{name}, row {row}: the image {path} {reason}" for row, path, reason in broken[:SHOWN]]
-        if len(broken) > SHOWN:
-            lines.append(f"... and {len(broken) - SHOWN} more")
-        raise InputError("\n".join(lines) + "\nReplace these images or remove their rows.")
-
-
-def _open(stream: BinaryIO, length: int, max_pixels: int) -> Image.Image:
-    if length == 0:
-        raise ValueError("is empty (zero bytes)")
-    try:
-        header = Image.open(stream)
-    except Image.DecompressionBombError:
-        raise ValueError(
-            f"claims over 179 million pixels, more than the limit of {max_pixels} (--max_pixels)"
-        ) from None
-    width, height = header.size
-    if width * height > max_pixels:
-        raise ValueError(f"claims {width} x {height} pixels, more than the limit of {max_pixels} (--max_pixels)")
-    if header.mode in ("I", "F"):
-        raise ValueError(f"has pixels of 32 bits (mode {header.mode}): save it with 8 or 16 bits a channel")
-    return header
+    list(of_files(partial(_check, max_pixels=max_pixels), frame, name))
 
 
 def _check(file: Path, max_pixels: int) -> None:
     length = file.stat().st_size
     with file.open("rb") as stream:
-        header = _open(stream, length, max_pixels)
+        header = opened(stream, length, max_pixels)
         ending = ENDINGS.get(header.format or "")
         stream.seek(max(0, length - 64))
         if ending is None or ending not in stream.read():
             stream.seek(0)
             header.load()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "does not exist"
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "cannot identify" in text:
-        return "is not a readable image"
-    if "truncated" in text.lower() or "premature" in text.lower() or "incomplete" in text.lower():
-        return "is truncated"
-    return text if text.startswith(("is ", "claims ", "has ")) else f"cannot be read ({text})"
 
 
 # --------------------------------------------------------------------------------- rows and labels
@@ -134,12 +78,14 @@ def define_task(
     emotions: list[str] | None,
     needs_strata: bool,
     confounder: Confounder | None = None,
+    multilabel: bool = False,
 ) -> Task:
     """Derive emotions and strata from a manifest's training rows.
 
     frame: a manifest with `split`. name: what the messages call it. column: see `confounder_column`. emotions:
     order of the logits, alphabetical where None. needs_strata: whether training rows need a stratum. confounder: one
     that is given with its strata, which then are the task's; its column may be missing unless `needs_strata`.
+    multilabel: whether a row may hold several emotions even though none does.
 
     Raises InputError where the split is missing, an emotion has no training image, or (with `needs_strata`) the
     stratum column is missing, has gaps or strata that are not the given ones, or has one value.
@@ -149,15 +95,17 @@ def define_task(
     train = frame.loc[frame["split"] == "train"]
     if emotions and len(set(emotions)) < len(emotions):
         raise InputError(f"--emotions names one emotion twice: {' '.join(emotions)}")
-    order = tuple(emotions) if emotions else tuple(sorted(frame["emotion"].unique()))
-    shown = set(train["emotion"])
+    named = apart(frame.loc[:, "emotion"])
+    order = tuple(emotions) if emotions else tuple(sorted(named.unique()))
+    multilabel = multilabel or bool(several(frame.loc[:, "emotion"]).any())
+    shown = set(apart(train.loc[:, "emotion"]))
     lacking = [emotion for emotion in order if emotion not in shown]
     if lacking:
         raise InputError(
             f"{name}: no training image shows {', '.join(lacking)}: split the data otherwise, or name "
             "the emotions to learn with --emotions"
         )
-    stray = frame.loc[~frame.loc[:, "emotion"].isin(order), "emotion"]
+    stray = named.loc[~named.isin(order)]
     if len(stray):
         raise InputError(
             f"{name}, row {stray.index[0] + 1}: the emotion {stray.iloc[0]!r} is none of "
@@ -167,7 +115,7 @@ def define_task(
     if column in ("path", "file", "emotion", "split"):
         raise InputError(f"the column {column!r} cannot be the confounder: name another with --stratum")
     if confounder and not needs_strata:
-        return Task(order, confounder)
+        return Task(order, confounder, multilabel)
     if column is None or column not in frame:
         if column is not None or needs_strata:
             hint = "train on the manifest written with the file" if confounder else "name one with --stratum"
@@ -175,7 +123,7 @@ def define_task(
                 f"{name} has no column {column or 'stratum'!r} to hold the confounder; it has "
                 f"{', '.join(c for c in frame.columns if c != 'file')}: {hint}"
             )
-        return Task(order)
+        return Task(order, None, multilabel)
     values = train.loc[:, column]
     strata: tuple[str, ...] = tuple(sorted(values.dropna().astype(str).unique()))
     strange = sorted(set(strata) - set(confounder.strata)) if confounder else []
@@ -197,13 +145,19 @@ def define_task(
                 "is nothing to intervene on: name another column with --stratum"
             )
     if not strata:
-        return Task(order)
-    return Task(order, confounder or Confounder(column, strata, (1 / len(strata),) * len(strata)))
+        return Task(order, None, multilabel)
+    return Task(order, confounder or Confounder(column, strata, (1 / len(strata),) * len(strata)), multilabel)
 
 
 def labels(frame: pd.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it."""
-    emotion = pd.Index(task.emotions).get_indexer(pd.Index(frame.loc[:, "emotion"]))
+    """Indices of emotion and stratum of every row, [rows] int64 each; -1 where the task does not know it.
+
+    Of a multi-label task, the emotions are multi-hot, [rows, E] float32.
+    """
+    if task.multilabel:
+        emotion = multi_hot(frame.loc[:, "emotion"], task.emotions)
+    else:
+        emotion = pd.Index(task.emotions).get_indexer(pd.Index(frame.loc[:, "emotion"]))
     if task.confounder is None or task.confounder.column not in frame:
         return emotion, np.full(len(frame), -1)
     return emotion, pd.Index(task.strata).get_indexer(pd.Index(frame.loc[:, task.confounder.column].astype("str")))
@@ -235,7 +189,7 @@ def training_cells(frame: pd.DataFrame, task: Task, name: Path, method: str) -> 
 
 # -------------------------------------------------------------------------------------------- batches
 
-Item = tuple[dict[str, Tensor], int, int, int]
+Item = tuple[dict[str, Tensor], np.ndarray, int, int]  # views, emotion ([] int64 or [E] float32), stratum, row
 GRAY = 128  # a masked person: the middle of the range, zero once normalised
 
 
@@ -311,8 +265,8 @@ class Images(Dataset):
             return prepare(image, self.size)
         return augment(image, self.size, self.augmentation, np.random.default_rng([self.seed, self.epoch, row]))
 
-    def _labels(self, i: int) -> tuple[int, int]:
-        return int(self.emotion[i]), int(self.stratum[i])
+    def _labels(self, i: int) -> tuple[np.ndarray, int]:
+        return np.asarray(self.emotion[i]), int(self.stratum[i])
 
 
 def collate(items: list[Item | InputError]) -> Batch | InputError:
@@ -325,7 +279,8 @@ def collate(items: list[Item | InputError]) -> Batch | InputError:
         name: torch.stack([views[name] for views in images]).contiguous(memory_format=torch.channels_last)
         for name in images[0]
     }
-    return Batch(emotion=torch.tensor(emotion), stratum=torch.tensor(stratum), row=torch.tensor(row), **stacked)
+    emotions = torch.from_numpy(np.stack(emotion))
+    return Batch(emotion=emotions, stratum=torch.tensor(stratum), row=torch.tensor(row), **stacked)
 
 
 def to_device(batch: Batch | InputError, device: torch.device) -> Batch:

@@ -50,7 +50,7 @@ def demo(out: Path = Path("runs/demo"), fold: int = 1, seed: int = 0, subjects: 
     from emodo.evaluation import evaluate
     from emodo.methods import ERM, IERN, StyleIntervention
     from emodo.reporting import report
-    from emodo.splits import split_table1
+    from emodo.splitting import split_table1
     from emodo.synthetic.faces import generate
     from emodo.training import train
 

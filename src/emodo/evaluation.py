@@ -46,6 +46,7 @@ def evaluate(
     from emodo import metrics
     from emodo.data import check_boxes, check_images
     from emodo.inference import check_accelerator, predict
+    from emodo.multilabel import check_single
 
     if batch_size < 1 or workers < 0:
         raise InputError(f"--batch_size {batch_size} must be 1 or more, and --workers {workers} 0 or more")
@@ -63,6 +64,8 @@ def evaluate(
     out = Path(out) if out else run / f"evaluation-{path.stem}-{part}"
     if out.is_file() or (out.exists() and not overwrite):
         raise InputError(f"{out} exists already: choose another --out, or replace it with --overwrite")
+    if not task.multilabel:
+        check_single(frame, path, f"{run} recognises one a row")
     check_images(frame, path, settings["max_pixels"])
     if method.views:
         check_boxes(frame, path, type(method).__name__)

@@ -106,7 +106,7 @@ def confusion(name: str, title: str, found: dict[str, Any]) -> tuple[str, Table]
     Each row is shaded by its shares. In the figure a cell shows its count and its share of the row in
     percent; in one of more than 8 columns the share alone, where it is 1 % or more.
     """
-    rows, columns = _labels(found["rows"]), _labels(found["columns"])
+    rows, columns = labels(found["rows"]), labels(found["columns"])
     counts = np.array(found["counts"])
     total = counts.sum(axis=1)
     share = counts / np.maximum(total, 1)[:, None]
@@ -154,8 +154,14 @@ def joined(found: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
     return {"rows": names, "columns": names, "counts": counts.tolist()}
 
 
-def bars(name: str, title: str, groups: Sequence[str], values: Sequence[Sequence[float | None]]) -> str:
-    """Draw accuracies, [runs][groups] fractions or None, as groups of horizontal bars, one bar a run."""
+def bars(
+    name: str,
+    title: str,
+    groups: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    measure: str = "accuracy in %",
+) -> str:
+    """Draw accuracies or the like, [runs][groups] fractions or None, as groups of horizontal bars, one bar a run."""
     thickness = 0.8 / len(values)
 
     def draw(figure: Figure) -> None:
@@ -166,8 +172,8 @@ def bars(name: str, title: str, groups: Sequence[str], values: Sequence[Sequence
                 axes.barh(at, 100 * (value or 0), thickness * 0.9, color=_run_colour(slot))
                 text = "not tested" if value is None else f"{100 * value:.1f}"
                 axes.text(100 * (value or 0) + 1, at, text, va="center", fontsize=8)
-        axes.set(xlim=(0, 100), ylim=(len(groups) - 0.5, -0.5), xlabel="accuracy in %")
-        axes.set_yticks(range(len(groups)), _labels(groups))
+        axes.set(xlim=(0, 100), ylim=(len(groups) - 0.5, -0.5), xlabel=measure)
+        axes.set_yticks(range(len(groups)), labels(groups))
         axes.tick_params(axis="y", length=0)
 
     return _svg(name, title, (230, len(groups) * (14 * len(values) + 10)), draw)
@@ -284,7 +290,7 @@ def _run_colour(slot: int) -> str:
     return f"#0a0b0{slot % RUN_COLOURS}"
 
 
-def _labels(names: Sequence[str]) -> list[str]:
+def labels(names: Sequence[str]) -> list[str]:
     """Names as XML can hold them: control characters, legal in a table, are not."""
     return [NOT_XML.sub("\N{REPLACEMENT CHARACTER}", name) for name in names]
 
@@ -295,13 +301,13 @@ def _ends(values: np.ndarray) -> str:
 
 def svg_file(title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """Draw into axes of `size` for a file of its own, on white."""
-    text = _saved("figure", size, draw, transparent=False, metadata={"Title": _labels([title])[0]})
+    text = _saved("figure", size, draw, transparent=False, metadata={"Title": labels([title])[0]})
     return STAND_IN.sub(lambda found: COLOURS[found[0]], text)
 
 
 def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """Draw into axes of `size` and return an <svg> element whose ids begin with `name`."""
-    return _inline(ElementTree.fromstring(_saved(name, size, draw)), name, _labels([title])[0])
+    return _inline(ElementTree.fromstring(_saved(name, size, draw)), name, labels([title])[0])
 
 
 def _saved(

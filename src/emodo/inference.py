@@ -11,6 +11,7 @@ import torch
 
 from emodo.data import Images, loader, to_device
 from emodo.methods import Method
+from emodo.multilabel import joined
 from emodo.records import InputError, Task
 
 CARRIED = ("path", "emotion", "source", "subject", "sequence", "split")
@@ -60,7 +61,8 @@ def predict(
     Returns the columns `path, emotion, stratum` (and source, subject, sequence, split where they are there),
     `predicted`, then for each emotion E `logit:E` and `p:E` of P(Y | do(X)) (Eq. 9), for interventional methods
     `p:E|S` of P(Y | X, d) in each stratum S, and `stratum_predicted` where the method recognises the stratum.
-    The method is folded for speed, and cannot be trained afterwards.
+    Of a multi-label task, each p is a sigmoid, and `predicted` holds all emotions above 0.5, joined by `|`, which may
+    be none. The method is folded for speed, and cannot be trained afterwards.
     """
     device = device_of(accelerator)
     method.to(device).fold()
@@ -77,12 +79,14 @@ def predict(
     column = task.confounder.column if task.confounder else None
     known = column is not None and column in frame  # images from the field need not say where they come from
     table["stratum"] = frame[column].astype("str") if known else pd.Series(None, frame.index, dtype="str")
-    table["predicted"] = np.array(task.emotions)[logits.argmax(axis=1)]
     columns = {f"logit:{emotion}": logits[:, i] for i, emotion in enumerate(task.emotions)}
-    probabilities = softmax(logits)
+    shares = sigmoid if task.multilabel else softmax
+    probabilities = shares(logits)
+    best = np.array(task.emotions)[logits.argmax(axis=1)]
+    table["predicted"] = joined(probabilities > 0.5, task.emotions) if task.multilabel else best
     columns |= {f"p:{emotion}": probabilities[:, i] for i, emotion in enumerate(task.emotions)}
     if strata_logits.size:
-        given = softmax(strata_logits)  # [rows, K, E]
+        given = shares(strata_logits)  # [rows, K, E]
         columns |= {
             f"p:{emotion}|{stratum}": given[:, j, i]
             for j, stratum in enumerate(task.strata)
@@ -92,6 +96,11 @@ def predict(
     if confounder_logits.size:
         table["stratum_predicted"] = np.array(task.strata)[confounder_logits.argmax(axis=1)]
     return table.reset_index(drop=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probability of each by itself."""
+    return np.exp(-np.logaddexp(0, -logits))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

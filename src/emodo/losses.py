@@ -1,4 +1,4 @@
-"""The losses of IERN (Chen et al., ACM MM 2022) as pure functions, one equation each."""
+"""The losses of IERN (Chen et al., ACM MM 2022), and of the methods beside it, as pure functions, one equation each."""
 
 from __future__ import annotations
 
@@ -61,6 +61,41 @@ def adjusted_recognition(logits: Tensor, log_prior: Tensor, labels: Tensor) -> T
     label's is finite, as the image itself shows it. labels: [B] int64. Returns the mean over the batch.
     """
     return F.cross_entropy(logits + log_prior, labels)
+
+
+# ------------------------------------------------------------------------ of several emotions a row
+
+ABSENT = 1e-4  # weight of a category that no row holds, as in the released code of EMOTIC
+
+
+def binary_cross_entropy(logits: Tensor, emotions: Tensor) -> Tensor:
+    """-y log p - (1 - y) log(1 - p) with p = sigmoid(logit), each emotion by itself; the mean over batch and emotions.
+
+    logits: [B, E]. emotions: [B, E], y, 0 or 1.
+    """
+    return F.binary_cross_entropy_with_logits(logits, emotions)
+
+
+def category_weights(emotions: Tensor, c: float = 1.2) -> Tensor:
+    """w_i = 1 / ln(c + p_i), p_i the share of the rows that hold emotion i: the rarer, the heavier.
+
+    The weights of EMOTIC's discrete loss (Kosti et al., TPAMI 2019, with c as in their code); `ABSENT` for an emotion
+    that no row holds. The released code (rkosti/emotic) has the number of rows in place of their share, over all
+    training rows or over each batch.
+
+    emotions: [N, E] of 0 and 1, the training rows' or a batch's. Returns [E].
+    """
+    share = emotions.mean(dim=0)
+    return torch.where(share > 0, 1 / torch.log(c + share), ABSENT)
+
+
+def discrete_category(logits: Tensor, emotions: Tensor, weights: Tensor) -> Tensor:
+    """sum_i w_i (p_i - y_i)^2, EMOTIC's weighted Euclidean loss (Kosti et al., TPAMI 2019); the mean over the batch.
+
+    Here p = sigmoid(logit), so that predictions are probabilities; the released code compares the last linear layer's
+    output itself with y. logits: [B, E]. emotions: [B, E], y, 0 or 1. weights: [E], see `category_weights`.
+    """
+    return (weights * (logits.to(emotions.dtype).sigmoid() - emotions).square()).sum(dim=1).mean()
 
 
 # ----------------------------------------------------------------------------- of general methods

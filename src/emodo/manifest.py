@@ -1,6 +1,6 @@
 """The manifest: one table, one row an image or a person in an image, that travels from disk to report.
 
-    path, emotion                 required
+    path, emotion                 required; several emotions of a row are joined by | (see `emodo.multilabel`)
     source, subject, sequence     where the image comes from, who it shows, the recording it was taken from
     x1, y1, x2, y2                the person's box in pixels, x2 and y2 exclusive
     stratum, split                the confounder's stratum; train, validation or test
@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from emodo.files import atomic
+from emodo.multilabel import JOIN, ordered
+from emodo.ontology import ALIASES, EMOTIONS
 from emodo.records import InputError
 
 BOX = ("x1", "y1", "x2", "y2")
@@ -31,82 +33,6 @@ TEXT = ("path", "emotion", "source", "subject", "sequence", "stratum", "split")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 ORIENTATION = 274  # the EXIF tag
 SHOWN = 20  # problems printed in full; a screen holds them
-
-# Labels of the field's data sets, lower-case.
-EMOTIONS = frozenset(
-    {
-        "anger",
-        "disgust",
-        "fear",
-        "happiness",
-        "sadness",
-        "surprise",
-        "neutral",
-        "contempt",
-        "joy",
-        "love",
-        "positive",
-        "negative",
-        # Mikels' eight (EmoSet, FI), where not above
-        "amusement",
-        "awe",
-        "contentment",
-        "excitement",
-        # EMOTIC's 26
-        "affection",
-        "annoyance",
-        "anticipation",
-        "aversion",
-        "confidence",
-        "disapproval",
-        "disconnection",
-        "disquietment",
-        "doubt/confusion",
-        "embarrassment",
-        "engagement",
-        "esteem",
-        "fatigue",
-        "pain",
-        "peace",
-        "pleasure",
-        "sensitivity",
-        "suffering",
-        "sympathy",
-        "yearning",
-        # WEBEmo's 25; 'cheerfullness' and 'irritabilty' are its official names
-        "cheerfullness",
-        "confusion",
-        "disappointment",
-        "enthrallment",
-        "envy",
-        "exasperation",
-        "gratitude",
-        "horror",
-        "irritabilty",
-        "lust",
-        "neglect",
-        "nervousness",
-        "optimism",
-        "pride",
-        "rage",
-        "relief",
-        "shame",
-        "zest",
-    }
-)
-
-# Other words for the basic emotions, as data sets name their folders and classes.
-ALIASES = {
-    "angry": "anger",
-    "contemptuous": "contempt",
-    "disgusted": "disgust",
-    "afraid": "fear",
-    "fearful": "fear",
-    "scared": "fear",
-    "happy": "happiness",
-    "sad": "sadness",
-    "surprised": "surprise",
-}
 
 # Rows that are wrong, and what to say of one of them: a message is only written for the rows that are shown.
 Check = tuple[np.ndarray, Callable[[int], str]]
@@ -197,12 +123,13 @@ def validate(
             rows with a box are opened).
 
     Returns:
-        The table with text in the columns `TEXT`, numbers in the boxes, and the column `file`.
+        The table with text in the columns `TEXT`, numbers in the boxes, and the column `file`; several emotions
+        of a row stand in alphabetical order.
 
     Raises:
         InputError: All problems at once, one line each: missing columns, an empty path or emotion, an unknown
-            emotion or split, a missing image, the same image and box twice, a box that is incomplete,
-            negative, empty or outside its image, a sequence (within its source) in two splits.
+            emotion or split, one emotion twice in a row, a missing image, the same image and box twice, a box that
+            is incomplete, negative, empty or outside its image, a sequence (within its source) in two splits.
     """
     frame = frame.reset_index(drop=True)
     for column in frame.columns.intersection(TEXT):
@@ -224,6 +151,7 @@ def validate(
     if "path" in frame and "split" in frame:
         checks += _split_checks(frame)
     _raise_all(name, problems, checks)
+    frame["emotion"] = ordered(frame.loc[:, "emotion"])
     return frame
 
 
@@ -333,16 +261,25 @@ def _written_paths(files: pd.Series, folder: Path) -> list[str]:
 
 
 def _emotion_checks(emotion: pd.Series, known: frozenset[str]) -> list[Check]:
-    def unknown(row: int) -> str:
-        name = str(emotion[row])
-        meant = suggestion(name, known)
-        listed = f": expected one of {', '.join(sorted(known))}" if len(known) < SHOWN else ""
-        return f"unknown emotion {name!r}" + (f": did you mean {meant!r}?" if meant else listed)
+    cells = {str(cell): str(cell).split(JOIN) for cell in emotion.dropna().unique()}
+    strange = [cell for cell, names in cells.items() if not known.issuperset(names)]
+    twice = [cell for cell, names in cells.items() if len(set(names)) < len(names)]
+    listed = f": expected one of {', '.join(sorted(known))}" if len(known) < SHOWN else ""
 
-    empty = emotion.isna()
+    def unknown(row: int) -> str:
+        cell = str(emotion[row])
+        said: list[str] = []
+        for name in dict.fromkeys(cells[cell]):
+            if name not in known:
+                meant = suggestion(name, known)
+                where = f"{name!r}" if name == cell else f"{name!r} in {cell!r}"
+                said.append(f"unknown emotion {where}" + (f": did you mean {meant!r}?" if meant else listed))
+        return "; ".join(said)
+
     return [
-        (empty.to_numpy(), lambda row: "the emotion is empty"),
-        ((~empty & ~emotion.isin(known)).to_numpy(), unknown),
+        (emotion.isna().to_numpy(), lambda row: "the emotion is empty"),
+        (emotion.isin(strange).to_numpy(), unknown),
+        (emotion.isin(twice).to_numpy(), lambda row: f"one emotion stands twice in {emotion[row]!r}"),
     ]
 
 

@@ -9,7 +9,9 @@ The table, as `emodo train` writes it to a run's predictions.parquet:
     p:E|S                for each stratum S, P(Y = E | X, d = S), where the method intervenes
     stratum_predicted    the stratum that the method takes the image for, where it predicts one
 
-Optional: source, subject, sequence.
+Optional: source, subject, sequence. Where rows hold several emotions (`Task.multilabel`), `emotion` and `predicted`
+are names joined by `|`: the true ones, and those with p above 0.5, which may be none (an empty text); each p:E is a
+sigmoid.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emodo.multilabel import JOIN, multi_hot
 from emodo.records import InputError, Task
 
 REQUIRED = ("path", "emotion", "stratum", "predicted")
@@ -48,9 +51,13 @@ def score(predictions: pd.DataFrame, task: Task) -> dict[str, Any]:
     together, so an interval that counts images as independent would be too narrow. An honest one resamples
     sequences or subjects.
 
+    Where rows hold several emotions, see `score_several` for what is returned.
+
     Raises InputError where the table is empty, lacks one of the columns path, emotion, stratum or predicted,
     or names an emotion or predicted stratum that the task does not know.
     """
+    if task.multilabel:
+        return score_several(predictions, task)
     _check(predictions, task)
     emotion_index = _index(_column(predictions, "emotion"), task.emotions)
     predicted_index = _index(_column(predictions, "predicted"), task.emotions)
@@ -87,6 +94,75 @@ def score(predictions: pd.DataFrame, task: Task) -> dict[str, Any]:
     }
 
 
+def score_several(predictions: pd.DataFrame, task: Task) -> dict[str, Any]:
+    """Score `predictions` of several emotions a row, [n rows], by average precision.
+
+    The average precision of an emotion (scikit-learn's, a sum over the ranks of the images that hold it, without
+    interpolation) asks for nothing but the order of the images by its logit. It is None where no image holds the
+    emotion, which then counts in no mean.
+
+        n                        test images
+        mean_average_precision   mAP: mean over the emotions that an image holds
+        emotions                 {emotion: {n: images that hold it, average_precision}}, in the order of the task
+        strata                   {stratum: {n, mean_average_precision}}: the images of a stratum among themselves, in
+                                 the order of the task, then strata it does not know
+
+    Compare the strata of two methods, not those of one: where an emotion is frequent, any order has a high average
+    precision.
+
+    Raises InputError as `score` does, and where a column logit:E is missing or holds no numbers.
+    """
+    _check(predictions, task)
+    truth = multi_hot(predictions.loc[:, "emotion"], task.emotions).astype(bool)
+    logits = _logits(predictions, task)
+    stratum = _column(predictions, "stratum")
+    strata = (*task.strata, *sorted(set(stratum[~pd.isna(stratum)]) - set(task.strata)))
+    found = _average_precisions(truth, logits)
+    return {
+        "n": len(predictions),
+        "mean_average_precision": _mean(found),
+        "emotions": {
+            emotion: {"n": int(n), "average_precision": precision}
+            for emotion, n, precision in zip(task.emotions, truth.sum(axis=0), found, strict=True)
+        },
+        "strata": {
+            name: {
+                "n": int((stratum == name).sum()),
+                "mean_average_precision": _mean(_average_precisions(truth[stratum == name], logits[stratum == name])),
+            }
+            for name in strata
+        },
+    }
+
+
+def _logits(predictions: pd.DataFrame, task: Task) -> np.ndarray:
+    names = [f"logit:{emotion}" for emotion in task.emotions]
+    missing = [name for name in names if name not in predictions.columns]
+    if missing:
+        raise InputError(f"the predictions have no column {', '.join(missing)}")
+    logits = predictions[names].to_numpy(float)
+    broken = np.argwhere(~np.isfinite(logits))
+    if len(broken):
+        row, column = broken[0]
+        raise InputError(f"row {row} of the predictions has {names[column]} {logits[row, column]}, which is no number")
+    return logits
+
+
+def _average_precisions(truth: np.ndarray, logits: np.ndarray) -> list[float | None]:
+    """Average precision of each emotion, E of them, None without a positive. truth: [n, E] bool. logits: [n, E]."""
+    from sklearn.metrics import average_precision_score
+
+    return [
+        float(average_precision_score(held, ranked)) if held.any() else None
+        for held, ranked in zip(truth.T, logits.T, strict=True)
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def pool(predictions: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put the predictions of several folds under one another, to be scored as one test set.
 
@@ -113,6 +189,8 @@ def _check(predictions: pd.DataFrame, task: Task) -> None:
         unknown = _index(found, names) < 0
         if column == "stratum_predicted":
             unknown &= ~pd.isna(found)
+        elif task.multilabel:
+            unknown = ~_known(found, names, column == "predicted")
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
             raise InputError(
@@ -128,6 +206,12 @@ def _column(predictions: pd.DataFrame, name: str) -> np.ndarray:
 def _index(names: np.ndarray, order: Sequence[str]) -> np.ndarray:
     """Number names by their place in `order`, [n] int, -1 where missing or not in it."""
     return pd.Index(order, dtype=object).get_indexer(pd.Index(names, dtype=object))
+
+
+def _known(cells: np.ndarray, names: Sequence[str], may_be_none: bool) -> np.ndarray:
+    """Mark the texts, [n] bool, of which every emotion is one of `names`."""
+    known = {cell: set(str(cell).split(JOIN)) <= set(names) or (may_be_none and cell == "") for cell in set(cells)}
+    return np.array([known[cell] for cell in cells])
 
 
 def _tally(right: np.ndarray, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

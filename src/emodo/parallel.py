@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -30,14 +33,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpus() -> list[str]:
+    """What CUDA calls the GPUs that this process may use."""
+    import torch
+
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return (named or [str(at) for at in range(torch.cuda.device_count())])[: torch.cuda.device_count()]
+
+
 def on_this_machine(
     function: Callable[[Any], Any], jobs: Sequence[Any], processes: int, gpus: Sequence[str] = ()
 ) -> Generator[tuple[int, Any]]:
     """Yield (the job's number, function(job)), or `Died`, in the order in which the jobs end.
 
     The processes start fresh and stay, so PyTorch is imported once in each; each computes with its share of the cores.
-    gpus: what CUDA calls them; each process sees one, in turn. Left before its end, the generator kills its
-    processes; they also leave when this process is killed. Close it (contextlib.closing).
+    gpus: what CUDA calls them; each process sees one, in turn, and one in place of a dead one sees its. Left before
+    its end, the generator kills its processes; they also leave when this process is killed. Close it
+    (contextlib.closing).
     """
     processes = min(processes, len(jobs))
     start = _Starter(function, max(1, cores() // max(1, processes)), gpus)
@@ -46,11 +58,13 @@ def on_this_machine(
     try:
         while waiting or any(worker.job is not None for worker in workers):
             while waiting and len(workers) < processes:
-                workers.append(start(len(workers)))
+                taken = [worker.place for worker in workers]
+                workers.append(start(next(place for place in itertools.count() if place not in taken)))
             for worker in workers:
                 if waiting and worker.job is None:
                     worker.job = waiting.popleft()
-                    worker.pipe.send(jobs[worker.job])
+                    with contextlib.suppress(BrokenPipeError):  # it has died while idle: the pipe's end will tell
+                        worker.pipe.send(jobs[worker.job])
             busy = {worker.pipe: worker for worker in workers if worker.job is not None}
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # pyright: ignore[reportArgumentType]
@@ -58,7 +72,7 @@ def on_this_machine(
                 assert job is not None
                 try:
                     result = worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
+                except (EOFError, OSError):
                     worker.process.join()
                     workers.remove(worker)
                     result = Died(_reason(worker.process.exitcode))
@@ -74,6 +88,7 @@ def on_this_machine(
 
 @dataclass
 class _Worker:
+    place: int
     process: SpawnProcess
     pipe: Connection
     job: int | None = None
@@ -95,7 +110,7 @@ class _Starter:
         process = context.Process(target=_work, args=(theirs, self.function, environment))
         process.start()
         theirs.close()  # so that the pipe ends when the process does
-        return _Worker(process, ours)
+        return _Worker(place, process, ours)
 
 
 def _work(pipe: Connection, function: Callable[[Any], Any], environment: dict[str, str]) -> None:
@@ -136,18 +151,15 @@ def on_ray(
     A job takes one CPU and computes on one thread; gpu: and one GPU, where the cluster has any. Files must lie
     under the same paths on every machine.
 
-    Raises InputError where Ray is not installed.
+    Raises InputError as `find_ray`.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; else it warns
-    try:
-        import ray
-        from ray.exceptions import RayError
-    except ImportError:
-        raise InputError("--engine ray needs Ray: pip install 'emodo[ray]'") from None
+    ray = find_ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
+        try:
+            ray.init(**quiet)
+        except ConnectionError as error:
+            raise InputError(f"RAY_ADDRESS is {os.environ['RAY_ADDRESS']}: {error}") from None
     else:
         ray.init(address="local", num_cpus=processes, include_dashboard=False, **quiet)
     try:
@@ -159,11 +171,29 @@ def on_ray(
             for reference in ended:
                 try:
                     result = ray.get(reference)
-                except RayError as error:
+                except ray.exceptions.RayError as error:
                     result = Died(" ".join(str(error).split()))
                 yield pending.pop(reference), result
     finally:
         ray.shutdown()
+
+
+def find_ray() -> Any:
+    """Import Ray; raises InputError where it is not installed, or nothing answers at RAY_ADDRESS."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; else it warns
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--engine ray needs Ray: pip install 'emodo[ray]'") from None
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        try:  # Ray itself would go on trying for minutes, and then end this process
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise InputError(f"RAY_ADDRESS is {address}, where no Ray cluster answers ({error})") from None
+    return ray
 
 
 def _on_one_thread(function: Callable[[Any], Any], job: Any) -> Any:

@@ -43,10 +43,15 @@ class Confounder:
 
 @dataclass(frozen=True)
 class Task:
-    """What is recognised and what confounds it: emotions in the order of the logits, and the confounder."""
+    """What is recognised and what confounds it: emotions in the order of the logits, and the confounder.
+
+    multilabel: whether a row may hold several of the emotions (see `emodo.multilabel`), each then with a probability
+    of its own.
+    """
 
     emotions: tuple[str, ...]
     confounder: Confounder | None = None
+    multilabel: bool = False
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -59,9 +64,10 @@ class Batch:
     """B images with their labels, as every method receives them.
 
     images: [B, 3, H, W] float, normalised; the person, where the manifest has boxes and `--crop` is not false.
-    emotion: [B] int64, index into `Task.emotions`. stratum: [B] int64, index into `Task.strata`, -1 where unknown.
-    row: [B] int64, the manifest row. whole, context: for methods whose `views` name them, [B, 3, H, W] as well: the
-    whole image, and the whole image with the person's box masked.
+    emotion: [B] int64, index into `Task.emotions`; where `Task.multilabel`, [B, E] float, 1 for each emotion that the
+    row holds and else 0. stratum: [B] int64, index into `Task.strata`, -1 where unknown. row: [B] int64, the manifest
+    row. whole, context: for methods whose `views` name them, [B, 3, H, W] as well: the whole image, and the whole image
+    with the person's box masked.
     """
 
     images: Tensor
@@ -80,9 +86,9 @@ class Batch:
 class Training:
     """The N training rows, for methods that look at all of them between epochs.
 
-    emotion, stratum, row: [N] int64 each, as in `Batch`. batches: every training image once, in the manifest's order
-    and not augmented; each call reads and decodes them anew, so call it seldom. progress: the part of the stage that is
-    over, from 0 to less than 1.
+    emotion, stratum, row: [N] int64 each, as in `Batch`; several emotions a row are [N, E]. batches: every training
+    image once, in the manifest's order and not augmented; each call reads and decodes them anew, so call it seldom.
+    progress: the part of the stage that is over, from 0 to less than 1.
     """
 
     emotion: Tensor

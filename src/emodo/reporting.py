@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-import yaml
 
 import emodo
-from emodo import figures, manifest
-from emodo.figures import Cell, Place, Samples, Table, percent
+from emodo import average_precision, figures
+from emodo.compared import EVERYWHERE, Data, Run, comparable, data_of, strata_of
+from emodo.figures import Cell, Samples, Table, percent
 from emodo.files import write_text
-from emodo.metrics import score
-from emodo.records import InputError, Task
-from emodo.runs import CONFIG, METRICS, PROVENANCE, config, predictions, provenance, scores, task
+from emodo.records import InputError
 
 MOST_STRATA = 12  # a table of more is no longer read; the strata with most test images are shown
 MOST_SAMPLES = 120  # thumbnails a split, 3 KB each: the page stays far under 5 MB
 EXAMPLES = 3  # test images under each stratum, once where the run is right and once where it is wrong
-EVERYWHERE = "all images"  # stands for the stratum where the data has none
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run as the report needs it; `predictions` is sorted by path, so runs align row by row."""
-
-    name: str
-    method: str
-    manifest: Path
-    config: dict[str, Any]
-    config_text: str
-    provenance: dict[str, str]
-    task: Task
-    predictions: pd.DataFrame
-    losses: pd.DataFrame
-    scores: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Data:
-    """What the manifest tells about the images, and `notes` on what it does not.
-
-    images: of each (split, stratum, emotion), all places; None for an image whose manifest is gone.
-    test: the place of each row of the predictions, None where the manifest has it no longer.
-    unseen: the (stratum, emotion) cells without a training image; None where that is not known.
-    """
-
-    name: str
-    images: dict[tuple[str, str, str], list[Place | None]]
-    test: list[Place | None]
-    unseen: frozenset[tuple[str, str]] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def report(runs: list[Path], out: str | Path = "report.html", overwrite: bool = False) -> Path:
@@ -84,169 +45,9 @@ def report(runs: list[Path], out: str | Path = "report.html", overwrite: bool = 
         raise InputError(
             f"{out} exists already: choose another --out" + ("" if out.is_dir() else ", or replace it with --overwrite")
         )
-    compared = _comparable([Path(run) for run in runs])
-    write_text(out, _render(compared, _data(compared[0])))
+    compared = comparable([Path(run) for run in runs])
+    write_text(out, _render(compared, data_of(compared[0])))
     return out
-
-
-def _comparable(folders: Sequence[Path]) -> list[Run]:
-    """Read the runs and see to it that row i of each is the same test image with the same labels."""
-    if not folders:
-        raise InputError("there is no run to report: give the folder of at least one")
-    full = [folder.resolve() for folder in folders]
-    for at, folder in enumerate(full):
-        if folder in full[:at]:
-            raise InputError(f"{folders[at]} is given twice: give each run once")
-    names = [folder.name for folder in full]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
-    read = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
-    first = read[0]
-    grouped = next((run for run in read if run.task.confounder), first)
-    for run in read:
-        _same_emotions(first, run)
-        _same_rows(first, run)
-        if run.task.confounder:
-            _same_strata(grouped, run)
-    return [_scored(run, first, grouped) for run in read]
-
-
-def _read(folder: Path, name: str) -> Run:
-    try:
-        complete = scores(folder)  # they are written last; the page scores anew, by the strata it shows
-        arguments = config(folder)
-        method = arguments["method"]
-        losses = folder / METRICS
-        return Run(
-            name=name,
-            method=str(method["class_path"] if isinstance(method, dict) else method).rpartition(".")[2],
-            manifest=Path(arguments["manifest"]),
-            config=arguments,
-            config_text=(folder / CONFIG).read_text(encoding="utf-8"),
-            task=task(folder),
-            provenance=provenance(folder) if (folder / PROVENANCE).is_file() else {},
-            predictions=predictions(folder).sort_values("path", kind="stable", ignore_index=True),
-            losses=pd.read_csv(losses) if losses.is_file() else pd.DataFrame(),
-            scores=complete,
-        )
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as problem:
-        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
-        raise InputError(f"{folder} cannot be read as a run ({reason})") from None
-
-
-def _same_emotions(first: Run, run: Run) -> None:
-    if set(first.task.emotions) != set(run.task.emotions):
-        raise InputError(
-            f"{run.name} has other emotions ({', '.join(run.task.emotions)}) than {first.name} "
-            f"({', '.join(first.task.emotions)}): report them separately"
-        )
-
-
-def _same_rows(first: Run, run: Run) -> None:
-    ours, theirs = list(first.predictions["path"]), list(run.predictions["path"])
-    if ours != theirs:
-        alone = sorted(set(ours) ^ set(theirs))
-        example = f", and only one of them has {alone[0]}" if alone else ""
-        raise InputError(
-            f"{run.name} was tested on other images than {first.name} ({len(theirs)} rows and "
-            f"{len(ours)}{example}): report them separately"
-        )
-    labels = zip(ours, first.predictions["emotion"], run.predictions["emotion"], strict=True)
-    differs = [f"{path} is {theirs}, not {ours}" for path, ours, theirs in labels if ours != theirs]
-    if differs:
-        raise InputError(
-            f"{run.name} has another true emotion than {first.name} in {len(differs)} rows "
-            f"({differs[0]}): report them separately"
-        )
-
-
-def _same_strata(grouped: Run, run: Run) -> None:
-    if _strata(grouped.predictions) != _strata(run.predictions):
-        raise InputError(
-            f"{run.name} groups the test images by other strata than {grouped.name}, so their "
-            "cells cannot be compared: report them separately"
-        )
-
-
-def _strata(table: pd.DataFrame, column: str = "stratum") -> list[str]:
-    """The stratum of each row, "" where unknown."""
-    return ["" if pd.isna(stratum) else str(stratum) for stratum in table[column]]
-
-
-def _scored(run: Run, first: Run, grouped: Run) -> Run:
-    """Score a run with the emotions in the first one's order; one without a confounder borrows the strata."""
-    confounder = run.task.confounder or grouped.task.confounder
-    shared = replace(run.task, emotions=first.task.emotions, confounder=confounder)
-    labelled = run.predictions.assign(stratum=grouped.predictions["stratum"])
-    try:
-        return replace(run, task=shared, predictions=labelled, scores=score(labelled, shared))
-    except InputError as problem:
-        raise InputError(f"{run.name}: {problem}") from None
-
-
-def _data(run: Run) -> Data:
-    """Read the run's manifest, as far as it is still there."""
-    file = run.manifest
-    column = run.task.confounder.column if run.task.confounder else None
-    paths: list[str] = list(run.predictions["path"])
-    try:
-        rows = manifest.load(file, emotions=(*manifest.EMOTIONS, *run.task.emotions), check_files=False)
-        lacking = [name for name in ("split", column) if name and name not in rows]
-        if lacking:
-            raise InputError(f"{file} has no column {' and no column '.join(lacking)}")
-    except InputError as problem:
-        strata = _strata(run.predictions) if column else [EVERYWHERE] * len(paths)
-        note = f"No sample images and no counts of training images: the manifest cannot be used ({problem})."
-        return Data(
-            file.name,
-            _grouped(["test"] * len(paths), strata, list(run.predictions["emotion"]), [None] * len(paths)),
-            [None] * len(paths),
-            notes=(note,),
-        )
-    places, splits, emotions = _places(rows), list(rows["split"]), list(rows["emotion"])
-    strata = _strata(rows, column) if column else [EVERYWHERE] * len(rows)
-    images = _grouped(splits, strata, emotions, places)
-    left: dict[str, list[Place | None]] = {}
-    for path, split, place in zip(rows["path"], splits, places, strict=True):
-        if split == "test":
-            left.setdefault(path, []).append(place)
-    test = [left[path].pop(0) if left.get(path) else None for path in paths]
-    changed = None in test or any(left.values()) or _changed(run)
-    note = "The manifest has changed since the training: the runs may have seen other images than these."
-    unseen = frozenset(
-        (stratum, emotion)
-        for stratum in run.scores["strata"]
-        for emotion in run.task.emotions
-        if ("train", stratum, emotion) not in images
-    )
-    return Data(file.name, images, test, unseen if column else None, (note,) if changed else ())
-
-
-def _changed(run: Run) -> bool:
-    known = run.provenance.get("manifest_sha256")
-    return known is not None and known != hashlib.sha256(run.manifest.read_bytes()).hexdigest()
-
-
-def _places(rows: pd.DataFrame) -> list[Place | None]:
-    files = [Path(file) for file in rows["file"]]
-    if not set(manifest.BOX) <= set(rows.columns):
-        return [(file, None) for file in files]
-    boxes = rows[list(manifest.BOX)].to_numpy(float)
-    return [
-        (file, None if np.isnan(box).any() else (box[0], box[1], box[2], box[3]))
-        for file, box in zip(files, boxes.tolist(), strict=True)
-    ]
-
-
-def _grouped(
-    splits: list[str], strata: list[str], emotions: list[str], places: list[Place | None]
-) -> dict[tuple[str, str, str], list[Place | None]]:
-    groups: dict[tuple[str, str, str], list[Place | None]] = {}
-    for *key, place in zip(splits, strata, emotions, places, strict=True):
-        groups.setdefault((key[0], key[1], key[2]), []).append(place)
-    return groups
 
 
 def _render(compared: Sequence[Run], data: Data) -> str:
@@ -256,21 +57,23 @@ def _render(compared: Sequence[Run], data: Data) -> str:
         loader=PackageLoader("emodo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     samples = Samples()
+    several = compared[0].task.multilabel
     losses = figures.by_name([run.losses for run in compared])
     images = _image_tables(compared[0], data, samples)
     examples = [(run, _examples(run, data, samples)) for run in compared]
-    guesses = [(run, run.scores["confounder"]) for run in compared if run.scores["confounder"]]
+    guesses = [(run, run.scores["confounder"]) for run in compared if run.scores.get("confounder")]
     return pages.get_template("report.html.jinja").render(
         title=f"emodo report: {', '.join(run.name for run in compared)}",
         version=emodo.__version__,
         runs=compared,
-        summary=_summary(compared, data),
+        several=several,
+        summary=(average_precision.summary if several else _summary)(compared, data),
         unseen=bool(data.unseen),
         notes=[*data.notes, *samples.notes()],
-        comparison=_comparison(compared, data),
-        bars=_bars(compared),
+        comparison=average_precision.comparison(compared) if several else _comparison(compared, data),
+        bars=(average_precision.bars if several else _bars)(compared),
         images=images,
-        cells=[_cell_table(run, data) for run in compared if run.scores["strata"]],
+        cells=_in_strata(compared, data),
         confusions=[
             (
                 run,
@@ -278,7 +81,7 @@ def _render(compared: Sequence[Run], data: Data) -> str:
                     f"emotion-{at}", _title(run, "emotion", run.scores["accuracy"]), run.scores["confusion"]
                 ),
             )
-            for at, run in enumerate(compared)
+            for at, run in enumerate([] if several else compared)
         ],
         confounders=[
             (
@@ -398,7 +201,7 @@ def _image_tables(run: Run, data: Data, samples: Samples) -> list[Table]:
     strata, left_out = _shown(run, max(1, min(MOST_STRATA, MOST_SAMPLES // len(emotions))))
     tables: list[Table] = []
     for split, called in (("train", "Training"), ("test", "Test")):
-        n = sum(len(places) for key, places in data.images.items() if key[0] == split)
+        n = data.rows.get(split, 0)
         rows: list[tuple[str, Sequence[Cell]]] = []
         for stratum in strata or [EVERYWHERE]:
             cells: list[Cell] = []
@@ -418,6 +221,12 @@ def _image_tables(run: Run, data: Data, samples: Samples) -> list[Table]:
         if n:
             tables.append(Table(f"{called}: {n} images{left_out}", "stratum", emotions, rows))
     return tables
+
+
+def _in_strata(compared: Sequence[Run], data: Data) -> list[Table]:
+    if not compared[0].task.multilabel:
+        return [_cell_table(run, data) for run in compared if run.scores["strata"]]
+    return [average_precision.in_strata(compared, *_shown(compared[0]))] if compared[0].scores["strata"] else []
 
 
 def _cell_table(run: Run, data: Data) -> Table:
@@ -458,7 +267,7 @@ def _examples(run: Run, data: Data, samples: Samples) -> list[tuple[Cell, Table]
     paths, truths, guesses = (list(table[name]) for name in ("path", "emotion", "predicted"))
     right = [truth == guess for truth, guess in zip(truths, guesses, strict=True)]
     shown, left_out = _shown(run)
-    own = _strata(table)
+    own = strata_of(table)
     found: list[tuple[Cell, Table]] = []
     for at in _most_divided(p, list(zip(truths, own, strict=True)), right):
         rows: list[tuple[str, Sequence[Cell]]] = [

@@ -1,7 +1,7 @@
 """The run folder: what a training writes, and everything after it reads.
 
 config.yaml          the arguments of `emodo train`, repeatable with --config
-task.json            emotions in logit order, the confounder's column, strata and prior
+task.json            emotions in logit order, the confounder's column, strata and prior, whether rows hold several
 confounder.safetensors  the confounder's dictionary, where it has one (see `emodo.confounders`)
 checkpoints/last.ckpt   state after the last whole epoch, for --resume
 provenance.json      versions, and the sha256 of the manifest and of the confounder file
@@ -86,6 +86,7 @@ def task(run: Path) -> Task:
         found = plain["confounder"]
         confounder = found and Confounder(found["column"], tuple(found["strata"]), tuple(found["prior"]))
         emotions, dictionary = tuple(plain["emotions"]), found and found.get("dictionary")
+        multilabel = bool(plain.get("multilabel", False))  # older runs do not say
     except (KeyError, TypeError) as error:
         raise InputError(f"{run / TASK} is damaged: it lacks {error}") from error
     if dictionary:
@@ -93,7 +94,7 @@ def task(run: Path) -> Task:
         if stored != confounder:
             raise InputError(f"{run / CONFOUNDER} is not this run's: it has other strata than {run / TASK}")
         confounder = stored
-    return Task(emotions, confounder)
+    return Task(emotions, confounder, multilabel)
 
 
 def provenance(run: Path) -> dict[str, str]:

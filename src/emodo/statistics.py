@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from emodo.records import InputError
 Cluster = Literal["sequence", "subject", "image"]
 LEVEL = 0.95
 MOST_WEIGHTS = 20_000_000  # bootstrap weights held at a time, 160 MB
+ROUNDING = 1e-12  # what rounding may leave of an accuracy that is zero
 
 
 def student(values: Sequence[float]) -> tuple[float, float] | None:
@@ -30,18 +31,24 @@ def student(values: Sequence[float]) -> tuple[float, float] | None:
     return float(np.mean(values)) - reach, float(np.mean(values)) + reach
 
 
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """The values of all seeds, their mean and its interval: {mean, low, high, seeds}; no interval is None."""
+    low, high = student(values) or (None, None)
+    return {"mean": float(np.mean(values)), "low": low, "high": high, "seeds": list(values)}
+
+
 def clusters(frame: pd.DataFrame, by: Cluster | None = None) -> tuple[Cluster, np.ndarray]:
     """Number the images that fail together, [N] int: those of a sequence, of a subject, or each for itself.
 
     frame: predictions or a manifest. by: by default the sequence where the column is there and filled anywhere, else
     the subject, else the image. Sequences and subjects are those of their source; an image that knows none is alone.
 
-    Raises InputError where the column that `by` names is not there.
+    Raises InputError where the column that `by` names is missing or empty.
     """
     known = [name for name in ("sequence", "subject") if name in frame and bool(frame.loc[:, name].notna().any())]
     chosen: Cluster = by or ("sequence" if "sequence" in known else "subject" if "subject" in known else "image")
     if chosen != "image" and chosen not in known:
-        raise InputError(f"--cluster {chosen}: the predictions have no column {chosen}; choose another")
+        raise InputError(f"--cluster {chosen}: no test image has a {chosen}; choose another")
     keys = {"sequence": sequence_key, "subject": subject_key, "image": lambda frame: frame.loc[:, "path"]}
     return chosen, np.unique(keys[chosen](frame).to_numpy(str), return_inverse=True)[1]
 
@@ -68,8 +75,8 @@ def differences(
     """Compare every method with the baseline, on the same images: over all of them, then within each group.
 
     right: for each of M methods [S, N], whether each of its S seeds is right on each of N images. cluster: [N] int,
-    images that fail together. group: [N] int, here the emotion, of `groups`. Returns [M][1 + groups]; None for a group
-    without images and for the baseline itself.
+    images that fail together. group: [N] int, here the emotion, of `groups`. Returns [M][1 + groups]; None for the
+    baseline itself and for a group with images of fewer than two clusters, which say nothing of other people.
 
     The question: by how much would the method's accuracy, averaged over trainings, differ from the baseline's on other
     people like these? Two things could have come out otherwise. The images: clusters are drawn anew with replacement,
@@ -78,7 +85,8 @@ def differences(
     seeds is added; a method with one seed adds nothing, and its interval is about the images only. The interval is the
     estimate and the root of that variance times Student's t with Satterthwaite's degrees of freedom over clusters and
     seeds, and p is the same t read backwards. Percentiles of replicates that draw seeds too are too narrow where few
-    seeds vary more than the people (docs/benchmark.md has the coverage of both).
+    seeds vary more than the people (docs/benchmark.md has the coverage of both). Chance on single images counts
+    twice, between people and between seeds, so that the interval is too wide where trainings differ by little else.
     """
     order = np.argsort(cluster, kind="stable")
     starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
@@ -99,10 +107,11 @@ def differences(
     people = np.concatenate(replicated, axis=-1)
 
     def difference(method: int, part: int) -> Difference | None:
-        if method == baseline or not n[part].any():
+        of_part = int((n[part] > 0).sum())
+        if method == baseline or of_part < 2:
             return None
         seeds = [hits[i][part].sum(axis=1) / n[part].sum() for i in (method, baseline)]
-        return _difference(seeds, people[method, part], int((n[part] > 0).sum()))
+        return _difference(seeds, people[method, part], of_part)
 
     return [[difference(method, part) for part in range(1 + groups)] for method in range(len(right))]
 
@@ -116,11 +125,12 @@ def _draws(generator: np.random.Generator, clusters: int, size: int) -> np.ndarr
 def _difference(seeds: list[np.ndarray], people: np.ndarray, clusters: int) -> Difference:
     """Difference of two methods from their accuracies by seed and the replicates of the difference."""
     estimate = float(seeds[0].mean() - seeds[1].mean())
-    variances = [(float(np.nanvar(people, ddof=1)), clusters - 1)]
+    # C clusters drawn from C vary by (C - 1) / C of what C other clusters would
+    variances = [(float(np.nanvar(people, ddof=1)) * clusters / (clusters - 1), clusters - 1)]
     variances += [(float(of.var(ddof=1)) / len(of), len(of) - 1) for of in seeds if len(of) > 1]
-    variances = [(variance, freedom) for variance, freedom in variances if variance > 0]
+    variances = [(variance, freedom) for variance, freedom in variances if variance > ROUNDING**2]
     if not variances:  # right and wrong on the same images with every seed
-        return Difference(estimate, estimate, estimate, 1.0 if estimate == 0 else 0.0)
+        return Difference(estimate, estimate, estimate, 1.0 if abs(estimate) < ROUNDING else 0.0)
     total = sum(variance for variance, _ in variances)
     freedom = total**2 / sum(variance**2 / freedom for variance, freedom in variances)
     error = total**0.5

@@ -283,8 +283,12 @@ def _by_errors(rows: pd.DataFrame, reading: Reading, run: Path, rule: str) -> np
     from emodo.clusters import environments
     from emodo.data import check_boxes, check_images, labels
     from emodo.inference import predict
+    from emodo.multilabel import check_single
 
     task, method = runs.task(run), runs.load_method(run)
+    if task.multilabel:
+        raise InputError(f"--by errors needs a reference that is right or wrong, and {run} recognises several emotions")
+    check_single(rows, reading.manifest, f"{run} recognises one a row")
     check_images(rows, reading.manifest, reading.max_pixels)
     if method.views:
         check_boxes(rows, reading.manifest, type(method).__name__)
@@ -342,12 +346,18 @@ def _coverage(frame: pd.DataFrame, names: np.ndarray) -> str:
     import pandas as pd
     from sklearn.metrics import adjusted_rand_score
 
-    counts = pd.crosstab(pd.Series(names, frame.index, name="stratum"), frame["emotion"])
-    rows = counts.sum(axis=1)
+    from emodo.multilabel import apart, several
+
+    stratum, emotion = pd.Series(names, frame.index, dtype="str"), frame.loc[:, "emotion"]
+    each = apart(emotion)  # a row counts in each of its emotions
+    counts = pd.crosstab(stratum.loc[each.index].to_numpy(), each.to_numpy())
+    rows = stratum.value_counts().reindex(counts.index)
     table = counts.assign(rows=rows, **{"P(d)": (rows / rows.sum()).map("{:.3f}".format)})
     empty = int((counts == 0).to_numpy().sum())
     same: list[str] = []
     for column in ("emotion", "source", "subject"):
+        if column == "emotion" and several(emotion).any():
+            continue
         known = frame[column].notna().to_numpy() if column in frame else np.zeros(len(frame), bool)
         if known.any():
             given = frame.loc[known, column].to_numpy(str)
@@ -357,6 +367,6 @@ def _coverage(frame: pd.DataFrame, names: np.ndarray) -> str:
             table.rename_axis(index=None, columns=None).to_string(),
             "",
             f"{empty} of {counts.size} cells (stratum x emotion) are empty",
-            f"adjusted Rand index with known columns: {', '.join(same)}",
+            f"adjusted Rand index with known columns: {', '.join(same) or 'there are none'}",
         ]
     )

@@ -31,6 +31,7 @@ def train(
     stratum: str | None = None,
     confounder: str | Path | None = None,
     emotions: list[str] | None = None,
+    multilabel: bool = False,
     backbone: str = "resnet50",
     pretrained: bool | str | Path | None = None,
     size: int = 224,
@@ -64,6 +65,7 @@ def train(
         confounder: Confounder file with a dictionary of contexts, for methods as CCIM (`emodo strata --by dictionary`
             makes one); it names its own column, which only methods that need strata look for.
         emotions: Emotions in the order of the logits; by default all of the manifest, sorted.
+        multilabel: Let a row hold several emotions, though none of this manifest does; where one does, they may anyway.
         backbone: Any timm model, or `small`, a net for CPUs.
         pretrained: true downloads timm's weights, false starts at random, a path reads a state dict. By default
             true for every timm model that has weights, as the paper starts from ImageNet.
@@ -105,14 +107,15 @@ def train(
         "stratum": stratum,
         "confounder": None if confounder is None else str(Path(confounder).resolve()),
         "emotions": emotions,
+        "multilabel": multilabel,
         "backbone": backbone,
         "pretrained": str(Path(pretrained).resolve()) if isinstance(pretrained, str | Path) else pretrained,
         "size": size,
         "crop": crop,
         "augmentation": augmentation,
         "epochs": epochs,
-        "warmup": round(epochs * 5 / 160) if warmup is None else warmup,
-        "constant": round(epochs * 15 / 160) if constant is None else constant,
+        "warmup": warmup,
+        "constant": constant,
         "batch_size": batch_size,
         "clip": clip,
         "precision": precision,
@@ -123,12 +126,16 @@ def train(
         "seed": seed,
         "max_pixels": max_pixels,
     }
-    _check_settings(config)
+    config = complete(config)
     run = run or Path("runs") / f"{type(method).__name__}-{manifest.stem}-{seed}"
     return _train(Path(run), config, resume=False, overwrite=overwrite)
 
 
-def _check_settings(config: dict[str, Any]) -> None:
+def complete(config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the settings that follow from others; raises InputError where a number is out of its range."""
+    epochs = config["epochs"]
+    for name, of_160 in (("warmup", 5), ("constant", 15)):
+        config = config | {name: round(epochs * of_160 / 160) if config[name] is None else config[name]}
     for name in ("epochs", "batch_size", "devices", "nodes", "max_pixels"):
         if config[name] < 1:
             raise InputError(f"--{name} is {config[name]}: it must be 1 or more")
@@ -150,6 +157,7 @@ def _check_settings(config: dict[str, Any]) -> None:
         )
     if config["clip"] is not None and config["clip"] <= 0:
         raise InputError(f"--clip is {config['clip']}: it must be more than 0")
+    return config
 
 
 def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> Path:
@@ -186,7 +194,16 @@ def _prepare(config: dict[str, Any]) -> tuple[pd.DataFrame, Task, Method, np.nda
     method = runs.create_method(config)
     frame = manifests.load(path, tuple(config["emotions"]) if config["emotions"] else None)
     confounder = confounders.load(Path(config["confounder"])) if config.get("confounder") else None
-    task = define_task(frame, path, config["stratum"], config["emotions"], method.needs_strata, confounder)
+    task = define_task(
+        frame,
+        path,
+        config["stratum"],
+        config["emotions"],
+        method.needs_strata,
+        confounder,
+        config.get("multilabel", False),
+    )
+    method.check_task(task)
     split = frame.loc[:, "split"]
     train = frame.loc[split == "train"]
     if "test" not in set(split):

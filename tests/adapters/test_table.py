@@ -80,6 +80,19 @@ def test_emotions_are_renamed_all_at_once(labels: Path, tmp_path: Path) -> None:
     assert frame["emotion"].tolist() == ["joy"]
 
 
+def test_several_emotions_of_a_row_are_renamed_one_by_one(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = write(tmp_path, "path,emotion\nimages/a.png,Happy|Peace\nimages/b.png,Peace\n")
+    rename = {"Happy": "joy", "Peace": "peace"}
+    out = table(both, tmp_path / "out.csv", rename=rename)
+    assert manifest.load(out)["emotion"].tolist() == ["joy|peace", "peace"]
+    assert capsys.readouterr().err == f"{out}: 2 rows, 2 emotions\n"
+    assert problems(both, tmp_path / "no.csv", rename=rename | {"happy": "joy"}) == [
+        f"{both}: --rename happy: no such emotion (found: Happy, Peace)"
+    ]
+
+
 def test_names_that_the_table_does_not_have(labels: Path, tmp_path: Path) -> None:
     found = "(found: file, expression, subject, age)"
     assert problems(labels, tmp_path / "out.csv", emotion="feeling", box=["l", "age", "age", "age"]) == [

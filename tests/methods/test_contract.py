@@ -1,6 +1,7 @@
 """What every method promises, checked for each one that emodo.methods exports."""
 
 import copy
+import dataclasses
 import inspect
 
 import pytest
@@ -340,6 +341,106 @@ def test_it_builds_without_strata_or_says_that_it_needs_them(name):
         else:
             method.build(task, backbone)
             assert said(method, unlabelled()).logits.shape == (5, 4)
+
+
+# ------------------------------------------------------------------------ several emotions in a row
+
+SEVERAL = Task(TASK.emotions, TASK.confounder, multilabel=True)
+# Every method that takes them, under each of the losses.
+TAKING_SEVERAL = {
+    "ERM": lambda loss: ERM(lr=3e-3, backbone_lr=2e-3, betas=(0.6, 0.9), loss=loss),
+    "CAERNet": lambda loss: CAERNet(width=24, dropout=0.1, lr=3e-3, backbone_lr=2e-3, loss=loss),
+    "EMOTNet": lambda loss: EMOTNet(width=24, dropout=0.1, lr=3e-3, backbone_lr=2e-3, loss=loss),
+    "CCIM": lambda loss: CCIM(host="emotnet", width=24, dropout=0.1, d_m=16, d_n=8, lr=3e-3, loss=loss),
+}
+LOSSES = [None, "bce", "discrete", "discrete_batch"]
+
+
+@pytest.fixture(params=[f"{name} {loss}" for name in TAKING_SEVERAL for loss in LOSSES])
+def of_several(request) -> Method:
+    name, loss = request.param.split()
+    torch.manual_seed(0)
+    method = TAKING_SEVERAL[name](None if loss == "None" else loss)
+    method.build(SEVERAL, Backbone(small_body(), 128, 0, SIZE))
+    return method.train()
+
+
+def batch_of_several(n=8, seed=1):
+    batch = random_batch(n, seed)
+    held = torch.rand(n, 4, generator=torch.Generator().manual_seed(seed)) < 0.4
+    held[torch.arange(n), batch.emotion] = True
+    return dataclasses.replace(batch, emotion=held.float())
+
+
+def trained_on_several(method, steps=1):
+    batch = batch_of_several()
+    training = Training(batch.emotion, batch.stratum, batch.row, lambda: iter([batch]))
+    stepping = optimizers(method)
+    for _ in range(steps):
+        method.begin(0, 0, training)
+        for phase, terms in method.losses(batch):
+            stepping[phase].zero_grad()
+            torch.stack(list(terms.values())).sum().backward()
+            stepping[phase].step()
+    return method
+
+
+def test_the_methods_that_take_several_emotions_are_in_the_table():
+    assert set(TAKING_SEVERAL) == {name for name in EXPORTED if getattr(methods, name).multilabel}
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTED - set(TAKING_SEVERAL)))
+def test_every_other_method_refuses_several_emotions_and_names_those_that_take_them(name):
+    with pytest.raises(InputError) as caught:
+        SMALL[name]().build(SEVERAL, Backbone(small_body(), 128, 0, SIZE))
+    assert str(caught.value) == (
+        f"{name} takes one emotion a row, and rows of this manifest may hold several: use CAERNet, CCIM, EMOTNet or ERM"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(TAKING_SEVERAL))
+def test_a_loss_of_several_emotions_is_refused_where_a_row_holds_one(name):
+    for loss in LOSSES[1:]:
+        with pytest.raises(InputError, match=f"the loss '{loss}' is for several emotions a row"):
+            TAKING_SEVERAL[name](loss).build(TASK, Backbone(small_body(), 128, 0, SIZE))
+    with pytest.raises(InputError, match="no loss for several emotions is called 'focal': take bce, discrete"):
+        TAKING_SEVERAL[name]("focal").build(SEVERAL, Backbone(small_body(), 128, 0, SIZE))
+
+
+def test_of_several_emotions_each_phase_changes_its_own_parameters_and_all_of_them(of_several):
+    phases = of_several.phases()
+    own = {id(p) for groups in phases.values() for group in groups for p in group["params"]}
+    before = {name: p.detach().clone() for name, p in of_several.named_parameters()}
+    [(phase, terms)] = of_several.losses(batch_of_several())
+    assert list(phases) == [phase]
+    assert all(value.shape == () and value.isfinite() for value in terms.values())
+    trained_on_several(of_several)
+    changed = {name for name, p in of_several.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == set(before)
+    assert own == {id(p) for p in of_several.parameters()}
+
+
+def test_of_several_emotions_it_predicts_each(of_several):
+    logits = said(trained_on_several(of_several), unlabelled()).logits
+    assert logits.shape == (5, 4)
+    assert logits.isfinite().all()
+
+
+def test_of_several_emotions_it_learns_a_batch_by_heart(of_several):
+    trained_on_several(of_several, steps=60)
+    batch = batch_of_several()
+    with torch.no_grad():
+        assert torch.equal(of_several.train()(batch) > 0, batch.emotion.bool())
+
+
+def test_of_several_emotions_saved_and_loaded_it_predicts_the_same(of_several, tmp_path):
+    trained_on_several(of_several, steps=2)
+    save_model(of_several, str(tmp_path / "weights.safetensors"))
+    again = runs.create_method(configured(of_several))
+    again.build(SEVERAL, Backbone(small_body(), 128, 0, SIZE))
+    load_model(again, tmp_path / "weights.safetensors")
+    assert again.hyperparameters() == of_several.hyperparameters()
+    assert torch.equal(said(again, unlabelled()).logits, said(of_several, unlabelled()).logits)
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))

@@ -81,4 +81,4 @@ def test_resampling_is_erm_but_for_its_batches():
 
 
 def test_the_paper_and_the_released_code_set_the_defaults():
-    assert ERM().hyperparameters() == {"lr": 2e-4, "backbone_lr": 1e-4, "betas": [0.5, 0.999]}
+    assert ERM().hyperparameters() == {"lr": 2e-4, "backbone_lr": 1e-4, "betas": [0.5, 0.999], "loss": None}

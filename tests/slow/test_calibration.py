@@ -7,7 +7,7 @@ from emodo import demo, runs
 from emodo.manifest import load, save
 from emodo.methods import ERM
 from emodo.metrics import pool, score
-from emodo.splits import split_random, split_table1
+from emodo.splitting import split_random, split_table1
 from emodo.synthetic.faces import generate
 from emodo.training import train
 

@@ -9,7 +9,7 @@ import time
 from hashlib import sha256
 
 from emodo import runs
-from emodo.splits import split_table1
+from emodo.splitting import split_table1
 from emodo.synthetic.faces import generate
 
 KILLS = 10

@@ -245,3 +245,13 @@ def test_the_verb_writes_a_manifest_with_both_parts(degraded_folder: Path, tmp_p
     assert rows["file"].map(lambda file: Path(file).is_file()).all()
     with pytest.raises(InputError, match="exists"):
         split_degradations(degraded_folder / "manifest.csv", out)
+
+
+def test_an_experiment_of_pairs_takes_one_emotion_a_row(degraded_folder, tmp_path):
+    frame = pd.read_csv(degraded_folder / "manifest.csv", dtype=str)
+    frame["path"] = [str(degraded_folder / path) for path in frame["path"]]
+    frame.loc[frame.index[3:], "emotion"] = "fear|happiness"
+    frame.to_csv(tmp_path / "several.csv", index=False)
+    with pytest.raises(InputError, match=r"several\.csv, row 4: 'fear\|happiness' are several emotions, and the exp"):
+        split_degradations(tmp_path / "several.csv", tmp_path / "toy.csv")
+    assert not (tmp_path / "toy.csv").exists()

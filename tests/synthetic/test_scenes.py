@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from emodo.leakage import leaks
 from emodo.manifest import load
 from emodo.records import InputError
-from emodo.splits import check, leakage
+from emodo.splits import check
 from emodo.synthetic import scenes
 from emodo.synthetic.drawing import draw_person
 from emodo.synthetic.scenes import CUES, EMOTIONS, FACES, GOOD, SCENES, Look, assign, draw, generate, odds
@@ -53,7 +54,7 @@ def test_the_manifest_has_its_parts_and_columns(made: Path) -> None:
 def test_no_split_leaks(made: Path) -> None:
     frame = load(made)
     check(frame.loc[frame["subject"].notna()], subjects=True)
-    assert leakage(frame) == 0
+    assert [len(leak.rows) for leak in leaks(frame, made)] == [0, 0, 0]
 
 
 def test_a_person_has_a_box_a_subject_and_an_expression_of_the_emotion(made: Path) -> None:

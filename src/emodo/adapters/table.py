@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from emodo import manifest
+from emodo import manifest, multilabel
 from emodo.records import InputError
 
 
@@ -32,7 +32,7 @@ def table(
         table: The table: .csv, .tsv or .parquet, with column names.
         out: The manifest to write (.parquet, .csv or .tsv).
         path: Column of the image files.
-        emotion: Column of the emotions.
+        emotion: Column of the emotions, where a row has several joined by `|`.
         source: Column of the data set or camera an image comes from.
         subject: Column of the person shown.
         sequence: Column of the recording or burst an image was taken from.
@@ -72,16 +72,19 @@ def table(
         if new in kept and old in frame
     ]
     if not problems and rename:
-        held = frame[emotion].dropna().astype("str").unique()
-        problems += [
-            f"--rename {old}: no such emotion (found: {', '.join(sorted(held))})" for old in rename if old not in held
-        ]
+        held = sorted(set(multilabel.apart(frame.loc[:, emotion].dropna().astype("str"))))
+        problems += [f"--rename {old}: no such emotion (found: {', '.join(held)})" for old in rename if old not in held]
     if problems:
         raise InputError("\n".join(f"{table}: {problem}" for problem in problems))
     frame = kept.assign(**{new: frame[old] for new, old in named.items()})
     if rename:
-        frame["emotion"] = frame["emotion"].astype("str").map(lambda name: rename.get(name, name), "ignore")
+        frame["emotion"] = frame["emotion"].astype("str").map(lambda cell: _renamed(cell, rename), "ignore")
     whole = manifest.validate(frame, table, root or table.parent, tuple(emotions) if emotions else None)
     manifest.save(whole, out)
-    print(f"{out}: {len(whole)} rows, {whole['emotion'].nunique()} emotions", file=sys.stderr)
+    shown = multilabel.apart(whole.loc[:, "emotion"]).nunique()
+    print(f"{out}: {len(whole)} rows, {shown} emotions", file=sys.stderr)
     return out
+
+
+def _renamed(cell: str, rename: dict[str, str]) -> str:
+    return multilabel.JOIN.join(rename.get(name, name) for name in cell.split(multilabel.JOIN))

@@ -35,13 +35,15 @@ class Method(nn.Module, ABC):
     parameters or buffers, so that a checkpoint holds it; random numbers come from PyTorch's generator, which the
     trainer seeds for each epoch.
 
-    needs_strata: whether training rows need a stratum. needs_dictionary: whether the confounder needs prototypes.
-    needs_cells: whether every (stratum x emotion) cell needs a training row. sampling: see `emodo.sampling`; "balanced"
-    needs all cells. optimizer, decay: Adam with linear decay, or SGD divided by ten after each third of a stage, for
-    every phase; further settings stand in the groups of `phases`. stages: shares of the epochs after which optimizers
-    and learning rate start afresh. views: what `Batch` has to hold beside `images`.
+    multilabel: whether rows may hold several emotions. needs_strata: whether training rows need a stratum.
+    needs_dictionary: whether the confounder needs prototypes. needs_cells: whether every (stratum x emotion) cell needs
+    a training row. sampling: see `emodo.sampling`; "balanced" needs all cells. optimizer, decay: Adam with linear
+    decay, or SGD divided by ten after each third of a stage, for every phase; further settings stand in the groups of
+    `phases`. stages: shares of the epochs after which optimizers and learning rate start afresh. views: what `Batch`
+    has to hold beside `images`.
     """
 
+    multilabel: ClassVar[bool] = False
     needs_strata: ClassVar[bool] = False
     needs_dictionary: ClassVar[bool] = False
     needs_cells: ClassVar[bool] = False
@@ -89,7 +91,15 @@ class Method(nn.Module, ABC):
         return {name: _plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
 
     def check_task(self, task: Task) -> None:
-        """Raise InputError where the method needs strata, or prototypes of them, that the task does not have."""
+        """Raise InputError where the method takes one emotion a row and not several, or lacks strata or prototypes."""
+        if task.multilabel and not self.multilabel:
+            from emodo import methods
+
+            able = [name for name in sorted(methods.__all__) if getattr(getattr(methods, name), "multilabel", False)]
+            raise InputError(
+                f"{type(self).__name__} takes one emotion a row, and rows of this manifest may hold several: use "
+                f"{', '.join(able[:-1])} or {able[-1]}"
+            )
         if self.needs_strata and len(task.strata) < 2:
             raise InputError(f"{type(self).__name__} needs a confounder of two strata or more")
         if self.needs_dictionary and (task.confounder is None or task.confounder.prototypes is None):

@@ -5,6 +5,8 @@ approximated inside the softmax (NWGM): with the host's joint feature h,
 
     P(Y | do(X)) = softmax(head(W_h h + W_g E_z[g(z)])),  E_z[g(z)] = sum_i lambda_i z_i P(z_i)
 
+and sigmoid in place of softmax where a row may hold several emotions (EMOTIC's 26).
+
 The released module (ydk122024/CCIM) is for three fixed numbers of emotions; where it differs otherwise, there is an
 option.
 """
@@ -17,11 +19,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from emodo import losses
 from emodo.methods.base import Terms
 from emodo.methods.hosts import Hosted, HostName, create_host, views_of
+from emodo.methods.recognition import Recognition, Several
 from emodo.networks import Backbone
-from emodo.records import Batch, InputError, Task
+from emodo.records import Batch, InputError, Task, Training
 
 Attention = Literal["dot_product", "additive", "none"]
 Scale = Literal["prototype", "query"]
@@ -170,11 +172,13 @@ class ResidualHead(nn.Module):
 class CCIM(Hosted):
     """Contextual Causal Intervention Module on a host model."""
 
+    multilabel: ClassVar[bool] = True
     needs_dictionary: ClassVar[bool] = True
     host: HostName
     attention: Attention
     scale: Scale
     dictionary: Literal["given", "random"]
+    loss: Several | None
 
     def __init__(
         self,
@@ -191,6 +195,7 @@ class CCIM(Hosted):
         lr: float = 2e-4,
         backbone_lr: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
+        loss: Several | None = None,
     ) -> None:
         """Take the hyper-parameters; the dictionary itself is the task's (`--confounder`).
 
@@ -212,12 +217,13 @@ class CCIM(Hosted):
             lr: learning rate of all but the backbones (as for the other methods: 2e-4).
             backbone_lr: learning rate of the host's backbones.
             betas: Adam's decay rates.
+            loss: where a row may hold several emotions: `bce` (default), `discrete` or `discrete_batch`, as in ERM.
         """
         super().__init__()
         self.host, self.width, self.dropout = host, width, dropout
         self.d_m, self.d_n, self.attention, self.scale = d_m, d_n, attention, scale
         self.use_prior, self.residual_head, self.dictionary = use_prior, residual_head, dictionary
-        self.lr, self.backbone_lr, self.betas = lr, backbone_lr, betas
+        self.lr, self.backbone_lr, self.betas, self.loss = lr, backbone_lr, betas, loss
         self.views = views_of(host)
 
     def build(self, task: Task, backbone: Backbone) -> None:
@@ -234,12 +240,16 @@ class CCIM(Hosted):
         )
         head = ResidualHead if self.residual_head else nn.Linear
         self.head = head(self.d_m, len(task.emotions))
+        self.recognition = Recognition(task, self.loss)
+
+    def begin(self, stage: int, epoch: int, training: Training) -> None:
+        self.recognition.begin(training)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.head(self.intervention(self.host_model(batch)))
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        yield "classifier", {"classifier": losses.recognition(self(batch), batch.emotion)}
+        yield "classifier", {"classifier": self.recognition(self(batch), batch.emotion)}
 
 
 def _check(method: CCIM, prototypes: Tensor, prior: Tensor) -> None:

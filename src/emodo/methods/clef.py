@@ -31,6 +31,9 @@ class CLEF(Hosted):
     alone, as in the counterfactual inference that CLEF builds on (CF-VQA, Niu et al., CVPR 2021): through Y_ce it would
     pull the factual scores to the counterfactual ones, until their difference, the prediction, vanished. Y_e* starts
     at zero, the uniform distribution over the emotions.
+
+    Rows of several emotions are refused. Scores are log sigmoids, never above 0, so a sigmoid in the softmax's place
+    would give no emotion more than one half; and the text does not say what takes that place.
     """
 
     host: HostName

@@ -12,34 +12,22 @@ from torch import Tensor, nn
 from emodo import losses
 from emodo.methods.base import Method, Terms
 from emodo.networks import Backbone
+from emodo.ontology import MAPS
 from emodo.records import Batch, InputError, Task
 
 Level = dict[str, str]  # emotion -> its group
 
-# Parrott's tree as WEBEmo's own file has it, official spellings included: seven groups, as `confusion` stands alone,
-# where its README says six.
-_PRIMARY = {
-    "love": ("affection", "gratitude", "lust"),
-    "joy": ("cheerfullness", "contentment", "enthrallment", "optimism", "pride", "relief", "zest"),
-    "surprise": ("surprise",),
-    "anger": ("disgust", "envy", "exasperation", "irritabilty", "rage"),
-    "sadness": ("disappointment", "neglect", "sadness", "shame", "suffering", "sympathy"),
-    "fear": ("horror", "nervousness"),
-    "confusion": ("confusion",),
-}
-PRIMARY: Level = {emotion: group for group, emotions in _PRIMARY.items() for emotion in emotions}
 
-# Signs of WEBEmo's file (surprise is positive in it) and, for what it does not hold, of EmoSet's; the basic emotions
-# have their group's sign. Neutral is neither.
-_SIGN = {group: "positive" if group in ("love", "joy", "surprise") else "negative" for group in _PRIMARY}
-POLARITY: Level = {
-    **{emotion: _SIGN[group] for emotion, group in PRIMARY.items()},
-    **_SIGN,
-    "contempt": "negative",
-    "happiness": "positive",
-    "neutral": "neutral",
-    **dict.fromkeys(("amusement", "awe", "excitement"), "positive"),
-}
+def _level(to: str, *sets: str) -> Level:
+    maps = [MAPS[to][name].label for name in sets]
+    return {emotion: group for labels in maps for emotion, group in labels.items() if group}
+
+
+# Parrott's tree as WEBEmo's own file has it: seven groups, as `confusion` stands alone, where its README says six.
+PRIMARY: Level = _level("webemo7", "webemo")
+
+# Signs of WEBEmo's file (surprise is positive in it), of EmoSet's, and of the basic emotions. Neutral is neither.
+POLARITY: Level = {**_level("polarity", "webemo", "webemo7", "mikels", "affectnet"), "neutral": "neutral"}
 
 
 class Curriculum(Method):
@@ -79,6 +67,7 @@ class Curriculum(Method):
         self.stage = 0
 
     def build(self, task: Task, backbone: Backbone) -> None:
+        self.check_task(task)
         levels = default_levels(task.emotions) if self.levels is None else self.levels
         rows = _checked(levels, task.emotions)
         self.stages = self.shares or (1.0,) * (1 + len(rows))

@@ -58,6 +58,7 @@ class DACL(Method):
         self.widths = widths
 
     def build(self, task: Task, backbone: Backbone) -> None:
+        self.check_task(task)
         if min(self.widths) < 1:
             raise InputError(f"DACL has widths {', '.join(map(str, self.widths))}: each must be 1 or more")
         emotions = len(task.emotions)

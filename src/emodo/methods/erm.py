@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from emodo import losses
 from emodo.methods.base import Method, Terms
+from emodo.methods.recognition import Recognition, Several
 from emodo.networks import Backbone
-from emodo.records import Batch, Task
+from emodo.records import Batch, Task, Training
 
 
 class Plain(Method):
@@ -53,8 +54,37 @@ class Plain(Method):
 class ERM(Plain):
     """Empirical risk minimisation, the paper's Baseline: P(Y | X), whatever it rests on (Table 2)."""
 
+    multilabel: ClassVar[bool] = True
+    loss: Several | None
+
+    def __init__(
+        self,
+        lr: float = 2e-4,
+        backbone_lr: float = 1e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        loss: Several | None = None,
+    ) -> None:
+        """Take the optimizer's settings, and the loss.
+
+        Args:
+            lr: learning rate of the linear layer (paper: 2e-4).
+            backbone_lr: learning rate of the backbone (released code: 1e-4; the paper states 2e-4 for all).
+            betas: Adam's decay rates (released code: 0.5, 0.999).
+            loss: where a row may hold several emotions: `bce`, binary cross-entropy (default), `discrete`, EMOTIC's
+                weighted squares with the weights of all training rows, or `discrete_batch`, with those of each batch.
+        """
+        super().__init__(lr, backbone_lr, betas)
+        self.loss = loss
+
+    def build(self, task: Task, backbone: Backbone) -> None:
+        super().build(task, backbone)
+        self.recognition = Recognition(task, self.loss)
+
+    def begin(self, stage: int, epoch: int, training: Training) -> None:
+        self.recognition.begin(training)
+
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        yield "classifier", {"classifier": losses.recognition(self(batch), batch.emotion)}
+        yield "classifier", {"classifier": self.recognition(self(batch), batch.emotion)}
 
 
 class Resampling(Plain):

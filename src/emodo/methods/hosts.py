@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from emodo import losses
 from emodo.methods.base import Method, Terms
+from emodo.methods.recognition import Recognition, Several
 from emodo.networks import Backbone
-from emodo.records import Batch, InputError, Task, View
+from emodo.records import Batch, InputError, Task, Training, View
 
 HostName = Literal["caernet", "emotnet", "plain"]
 
@@ -161,21 +161,36 @@ class Hosted(Method):
 class _Alone(Hosted):
     """A host model with a linear layer on its joint feature."""
 
-    def __init__(self, width: int, dropout: float, lr: float, backbone_lr: float, betas: tuple[float, float]) -> None:
+    multilabel: ClassVar[bool] = True
+    loss: Several | None
+
+    def __init__(
+        self,
+        width: int,
+        dropout: float,
+        lr: float,
+        backbone_lr: float,
+        betas: tuple[float, float],
+        loss: Several | None,
+    ) -> None:
         super().__init__()
         self.width, self.dropout = width, dropout
-        self.lr, self.backbone_lr, self.betas = lr, backbone_lr, betas
+        self.lr, self.backbone_lr, self.betas, self.loss = lr, backbone_lr, betas, loss
 
     def _build(self, task: Task, backbone: Backbone, host: HostName) -> None:
         self.check_task(task)
         self.host_model = create_host(host, backbone, self.width, self.dropout)
         self.head = nn.Linear(self.host_model.width, len(task.emotions))
+        self.recognition = Recognition(task, self.loss)
+
+    def begin(self, stage: int, epoch: int, training: Training) -> None:
+        self.recognition.begin(training)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.head(self.host_model(batch))
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        yield "classifier", {"classifier": losses.recognition(self(batch), batch.emotion)}
+        yield "classifier", {"classifier": self.recognition(self(batch), batch.emotion)}
 
 
 class CAERNet(_Alone):
@@ -190,6 +205,7 @@ class CAERNet(_Alone):
         lr: float = 2e-4,
         backbone_lr: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
+        loss: Several | None = None,
     ) -> None:
         """Take the hyper-parameters.
 
@@ -199,8 +215,9 @@ class CAERNet(_Alone):
             lr: learning rate of all but the backbones (as for the other methods: 2e-4).
             backbone_lr: learning rate of both backbones.
             betas: Adam's decay rates.
+            loss: where a row may hold several emotions: `bce` (default), `discrete` or `discrete_batch`, as in ERM.
         """
-        super().__init__(width, dropout, lr, backbone_lr, betas)
+        super().__init__(width, dropout, lr, backbone_lr, betas, loss)
 
     def build(self, task: Task, backbone: Backbone) -> None:
         self._build(task, backbone, "caernet")
@@ -218,6 +235,7 @@ class EMOTNet(_Alone):
         lr: float = 2e-4,
         backbone_lr: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
+        loss: Several | None = None,
     ) -> None:
         """Take the hyper-parameters.
 
@@ -227,8 +245,9 @@ class EMOTNet(_Alone):
             lr: learning rate of all but the backbones (as for the other methods: 2e-4).
             backbone_lr: learning rate of both backbones.
             betas: Adam's decay rates.
+            loss: where a row may hold several emotions: `bce` (default), `discrete` or `discrete_batch`, as in ERM.
         """
-        super().__init__(width, dropout, lr, backbone_lr, betas)
+        super().__init__(width, dropout, lr, backbone_lr, betas, loss)
 
     def build(self, task: Task, backbone: Backbone) -> None:
         self._build(task, backbone, "emotnet")

@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.progress import track
 
 from emodo.files import new_folder
+from emodo.leakage import gate
 from emodo.manifest import check_target, load, save, subject_key
+from emodo.multilabel import check_single
 from emodo.records import InputError
 
 DEGRADATIONS = ("blur", "noise", "none")
@@ -95,6 +97,8 @@ def split_degradations(
     fraction: float = 0.3,
     moved: float = 0.0,
     seed: int = 0,
+    near: int | None = None,
+    strict: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """emodo split degradations MANIFEST OUT --pairing neutral=blur happiness=noise --test reversed
@@ -113,19 +117,24 @@ def split_degradations(
             re-sampling is possible: the counterpart of the paper's modified setting. With 0 the experiment is the
             figure's, and nothing in the training images tells the emotion from the degradation.
         seed: Decides who is tested and who is moved.
+        near: Also look for near duplicates between the parts, as `emodo leakage` does; 16 is a good number of bits.
+        strict: Refuse to write a split that leaks, instead of telling what does.
         overwrite: Replace OUT where it exists.
 
     Returns:
         OUT, with the rows of the experiment and their split.
 
     Raises:
-        InputError: OUT exists, or the pairing does not fit the manifest.
+        InputError: OUT exists, the pairing does not fit the manifest or, with `strict`, the split leaks.
     """
     check_target(out, overwrite)
     frame = load(manifest)
+    check_single(frame, manifest, "the experiment gives each emotion a degradation")
     emotions = sorted(frame["emotion"].unique())
     pairing = pairing or dict(zip(emotions, cycle(DEGRADATIONS), strict=False))
-    save(pair(frame, pairing, test, fraction, moved, seed), out)
+    chosen = pair(frame, pairing, test, fraction, moved, seed)
+    gate(chosen, manifest, near, strict)
+    save(chosen, out)
     return out
 
 
