@@ -7,8 +7,7 @@ import torch
 from emodo import clusters, features, manifest
 from emodo.clusters import Streamed
 from emodo.data import Images
-from emodo.inference import Reading
-from emodo.records import InputError, Task
+from emodo.records import InputError, Reading, Task
 
 
 def reading(file):

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from emodo import manifest, places
 from emodo.__main__ import main
 from emodo.data import define_task, look_at
-from emodo.inference import Reading
-from emodo.records import InputError
+from emodo.records import InputError, Reading
 from emodo.strata import strata
 from emodo.synthetic.scenes import SCENES, generate
 from released import categories, checkpoint, glove, group, inside_or_out, meanings, numbered, setting

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from emodo import manifest, quality
-from emodo.inference import Reading
 from emodo.quality import LUMA, MEASURES, blockiness, blur, jpeg_quality, measure, noise
-from emodo.records import InputError
+from emodo.records import InputError, Reading
 from emodo.strata import strata
 from emodo.synthetic.degradations import apply, degrade
 from emodo.synthetic.scenes import Look, draw

@@ -79,7 +79,7 @@ def test_a_cluster_that_no_training_image_shows_is_no_stratum(vectors):
 
 def test_importance_is_as_the_paper_says_it_in_words_and_its_formula_stands_beside():
     counts = np.array([[90, 10], [9, 1], [50, 50], [10, 0], [0, 80], [0, 0]])
-    found = importances(counts)
+    found = importances(counts, counts.sum(axis=1))
     n = counts.sum()
     for c, (p, q) in enumerate(counts):
         entropy = sum(x / (p + q) * math.log(x / (p + q)) for x in (p, q) if x)
@@ -96,8 +96,23 @@ def test_importance_is_as_the_paper_says_it_in_words_and_its_formula_stands_besi
 
 
 def test_six_emotions_are_measured_from_six_even_odds():
-    found = importances(np.array([[5, 5, 5, 5, 5, 5], [30, 0, 0, 0, 0, 0]]))
+    found = importances(np.array([[5, 5, 5, 5, 5, 5], [30, 0, 0, 0, 0, 0]]), np.array([30, 30]))
     assert found["importance"] == pytest.approx([0, math.log(6) / 2])
+
+
+def test_a_row_counts_in_each_of_its_emotions(vectors):
+    scene, emotion = images(BIASED)
+    both = emotion.astype(object)
+    both[scene == "office"] = "negative|positive"
+    found = two_steps(scene, both, np.ones(600, bool), vectors, SETTINGS, NAME, clusters=5, keep=5)
+    work = np.array([group(one) == "work" for one in scene])
+    positive = (work & ((emotion == "positive") | (scene == "office"))).sum()
+    negative = (work & ((emotion == "negative") | (scene == "office"))).sum()
+    p = positive / (positive + negative)
+    expected = work.mean() * (p * math.log(2 * p) + (1 - p) * math.log(2 * (1 - p)))
+    [at] = [one for one in found.clusters.index if group(one) == "work"]
+    assert found.clusters.loc[at, "importance"] == pytest.approx(expected)
+    assert found.clusters.loc[at, "rows"] == work.sum()
 
 
 def test_fewer_scenes_than_clusters_are_refused(vectors):

@@ -18,12 +18,11 @@ from emodo.data import Images, check_images, loader, to_device
 from emodo.inference import device_of
 from emodo.methods import IERN, Disentanglement
 from emodo.networks import Backbone, create_backbone
-from emodo.records import InputError, Task
+from emodo.records import InputError, Reading, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emodo.inference import Reading
 
 Seen = Literal["person", "whole", "context"]
 

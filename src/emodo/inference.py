@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -15,18 +12,6 @@ from emodo.multilabel import joined
 from emodo.records import InputError, Task
 
 CARRIED = ("path", "emotion", "source", "subject", "sequence", "split")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Which manifest's images are read, and how: side of the input, limit of pixels, batches, workers, device."""
-
-    manifest: Path
-    size: int
-    max_pixels: int
-    batch_size: int
-    workers: int
-    accelerator: str
 
 
 def device_of(accelerator: str) -> torch.device:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,28 +17,16 @@ from torchvision.transforms.v2 import functional as tv
 from emodo import weights
 from emodo.data import check_images, look_at
 from emodo.inference import device_of
-from emodo.records import InputError
-from emodo.scenes import semantic_vectors
+from emodo.records import InputError, Reading
+from emodo.scenes import Sources, semantic_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emodo.inference import Reading
 
 RESIZED, CROPPED = 256, 224  # the shorter side, and the square in its middle, as in the project's validation
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's, as there
 SETTINGS = {1: "indoor", 2: "outdoor"}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where scenes come from, as `emodo strata --by scene` names it, a column or a network; and files about them."""
-
-    column: str | None
-    network: Path | None
-    categories: Path | None
-    io: Path | None
-    vectors: Path | None
 
 
 def about(frame: pd.DataFrame, name: Path, sources: Sources) -> tuple[dict[str, np.ndarray], dict[str, str]]:

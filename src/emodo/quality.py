@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from emodo.data import look_at
+from emodo.records import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from emodo.inference import Reading
 
 MEASURES = ("blur", "noise", "gray", "brightness", "resolution", "compression")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, in which JPEG counts brightness

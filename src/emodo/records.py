@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # the records themselves stay importable in milliseconds
+    from pathlib import Path
+
     from torch import Tensor
 
 View = Literal["whole", "context"]
@@ -80,6 +82,18 @@ class Batch:
     def __len__(self) -> int:
         """The number of images."""
         return len(self.images)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which manifest's images are read, and how: side of the input, limit of pixels, batches, workers, device."""
+
+    manifest: Path
+    size: int
+    max_pixels: int
+    batch_size: int
+    workers: int
+    accelerator: str
 
 
 @dataclass(frozen=True)

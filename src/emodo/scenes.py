@@ -13,7 +13,19 @@ import numpy as np
 import pandas as pd
 
 from emodo.clusters import KMEANS, SEEDS, check_number
+from emodo.multilabel import apart, multi_hot
 from emodo.records import InputError
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where scenes come from, as `emodo strata --by scene` names it, a column or a network; and files about them."""
+
+    column: str | None
+    network: Path | None
+    categories: Path | None
+    io: Path | None
+    vectors: Path | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ def two_steps(
 
     Args:
         scene: [N] text, the scene of every row, a key of `vectors`.
-        emotion: [N] text.
+        emotion: [N] text; of several emotions in a row (see `emodo.multilabel`), each counts.
         train: [N] bool, the rows that count.
         vectors: [d] of every scene class.
         settings: indoor or outdoor of every scene class.
@@ -77,7 +89,8 @@ def two_steps(
     classes = sorted(vectors)
     table = np.stack([vectors[one] for one in classes]).astype(np.float64)  # [S, d]
     check_classes(vectors, clusters, name)
-    emotions, label = np.unique(emotion[train].astype(str), return_inverse=True)
+    label = pd.Series(emotion[train])
+    shown = multi_hot(label, sorted(set(apart(label))))  # [n, E]; a row counts in each of its emotions
     at = pd.Index(classes).get_indexer(pd.Index(scene))  # [N]
 
     def draw(seed: int) -> tuple[np.ndarray, pd.DataFrame]:
@@ -85,16 +98,16 @@ def two_steps(
         cluster = np.asarray(model.labels_)  # [S]
         distance = np.linalg.norm(table - model.cluster_centers_[cluster], axis=1).round(9)  # of two alike, the first
         called = [classes[min(np.flatnonzero(cluster == c), key=lambda s: distance[s])] for c in range(clusters)]
-        counts = np.zeros((clusters, len(emotions)))
-        np.add.at(counts, (cluster[at[train]], label), 1)
-        measured = importances(counts)
+        counts = np.zeros((clusters, shown.shape[1]))
+        np.add.at(counts, cluster[at[train]], shown)
+        measured = importances(counts, np.bincount(cluster[at[train]], minlength=clusters))
         order = np.lexsort((-measured["rows"], -measured["importance"]))
         order = order[measured["rows"][order] > 0]
         kept = set(order[:keep].tolist())
         stratum = [called[c] if c in kept else settings[one] for one, c in zip(classes, cluster.tolist(), strict=True)]
         found = {"scenes": np.bincount(cluster, minlength=clusters), **measured}
-        shown = pd.DataFrame({key: values[order] for key, values in found.items()}, [called[c] for c in order])
-        return np.array(stratum, object)[at], shown.assign(stratum=["own" if c in kept else "" for c in order])
+        ranked = pd.DataFrame({key: values[order] for key, values in found.items()}, [called[c] for c in order])
+        return np.array(stratum, object)[at], ranked.assign(stratum=["own" if c in kept else "" for c in order])
 
     draws = [draw(seed + i) for i in range(SEEDS)]
     strata = [names[train].astype(str) for names, _ in draws]
@@ -108,17 +121,17 @@ def check_classes(vectors: Mapping[str, np.ndarray], clusters: int, name: Path) 
     check_number(name, different, clusters, "scene classes that differ by their vectors")
 
 
-def importances(counts: np.ndarray) -> dict[str, np.ndarray]:
+def importances(counts: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Rows, `P(c)`, the paper's I(c) as `printed`, and `importance` (see `two_steps`) of each cluster, [C] each.
 
-    counts: [C, E], the training rows of each cluster and emotion. Logarithms are natural, and 0 log 0 is 0.
+    counts: [C, E], the training rows of each cluster and emotion. rows: [C], those of each cluster. Logarithms are
+    natural, and 0 log 0 is 0.
     """
-    rows = counts.sum(axis=1)
     prior = rows / rows.sum()
-    given = counts / np.maximum(rows, 1)[:, None]  # P(e|c)
+    given = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # P(e|c)
     printed = prior * (given * np.log(np.where(given > 0, given, 1))).sum(axis=1)
     importance = printed + prior * math.log(counts.shape[1])
-    return {"rows": rows.astype(int), "P(c)": prior, "printed": printed, "importance": importance}
+    return {"rows": rows, "P(c)": prior, "printed": printed, "importance": importance}
 
 
 # -------------------------------------------------------------------------------------- word vectors

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from emodo import __version__
-from emodo.records import InputError
+from emodo.records import InputError, Reading
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from emodo.clusters import Clusters
-    from emodo.inference import Reading
-    from emodo.places import Sources
     from emodo.records import Confounder
+    from emodo.scenes import Sources
 
 By = Literal["clusters", "errors", "dictionary", "column", "scene", "degradation"]
 Measure = Literal["blur", "noise", "gray", "brightness", "resolution", "compression"]
@@ -112,8 +111,8 @@ def strata(
 
     from emodo import columns, confounders, runs
     from emodo import manifest as manifests
-    from emodo.inference import Reading, check_accelerator
-    from emodo.places import Sources
+    from emodo.inference import check_accelerator
+    from emodo.scenes import Sources
 
     _check_settings(
         clusters=2 if clusters is None else clusters,
