@@ -19,6 +19,7 @@ VERBS = {
     "prepare folder": ("emodo.adapters", "folder", "class folders -> manifest"),
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
+    "faces": ("emodo.faces", "faces", "faces found, turned until their eyes are level, and cut out"),
     "split table1": ("emodo.splits", "split_table1", "a fold of the IERN paper's Table 1: o.o.d. by source"),
     "split degradations": ("emodo.synthetic.degradations", "split_degradations", "the toy experiment of Figure 1"),
     "split random": ("emodo.splits", "split_random", "at random, by sequence"),
