@@ -80,6 +80,8 @@ def faces(
 
     place = _check_settings(detector, model, landmarks, size, eyes, score, processes, max_pixels)
     manifests.check_target(out, overwrite)
+    if out.resolve() == manifest.resolve():
+        raise InputError(f"{out} cannot take the place of the manifest that it is made from: choose another OUT")
     settings = Settings(detector, model, _sha256(model), landmarks is not None, size, place, score, max_pixels)
     load_detector(settings)  # a model that cannot be used is known before anything else is done
     frame = manifests.load(manifest, tuple(emotions) if emotions else None)
@@ -160,16 +162,18 @@ def _check_settings(
         )
     if not 16 <= size <= 4096:
         raise InputError(f"--size is {size}: it is 16 to 4096 pixels")
-    x, y = eyes if eyes is not None and len(eyes) == 2 else (0.35, 0.35) if eyes is None else (0.0, 0.0)
-    if not (0 < x < 0.5 and 0 < y < 1):
-        given = " ".join(f"{value:g}" for value in eyes or ())
+    if eyes is not None and detector != "yunet" and landmarks is None:
+        raise InputError("--eyes is where eyes come to lie, and here nothing knows them: leave it out")
+    place = [0.35, 0.35] if eyes is None else eyes
+    if len(place) != 2 or not (0 < place[0] < 0.5 and 0 < place[1] < 1):
+        given = " ".join(f"{share:g}" for share in place)
         raise InputError(f"--eyes is {given}: give two shares, below 0.5 from the left and below 1 from the top")
     if not 0 < score < 1:
         raise InputError(f"--score is {score:g}: it lies between 0 and 1")
     for name, value in (("processes", processes), ("max_pixels", max_pixels)):
         if value is not None and value < 1:
             raise InputError(f"--{name} is {value}: it must be 1 or more")
-    return x, y
+    return place[0], place[1]
 
 
 def _sha256(file: Path | None) -> str | None:
@@ -207,12 +211,15 @@ def _check_folder(folder: Path, note: Path, told: dict[str, Any], sources: Seque
 
 def _check_columns(frame: pd.DataFrame, name: Path, detector: str, landmarks: list[str] | None) -> None:
     """Refuse a manifest that lacks a column, or has one that would be written."""
-    from emodo.manifest import BOX
+    from emodo.manifest import BOX, TEXT
 
     new = [*ADDED, *(f"original_{side}" for side in BOX if "x1" in frame)]
     there = [column for column in new if column in frame]
     if there:
         raise InputError(f"{name} has a column {there[0]}, which emodo faces writes: rename it")
+    reserved = [column for column in landmarks or () if column in (*BOX, *TEXT)]
+    if reserved:
+        raise InputError(f"--landmarks names {reserved[0]}, which is no landmark: name the four columns of the eyes")
     lacking = [column for column in landmarks or () if column not in frame]
     if lacking:
         found = ", ".join(column for column in frame if column != "file")
@@ -233,8 +240,9 @@ def _landmarks(frame: pd.DataFrame, name: Path, columns: list[str]) -> np.ndarra
 
     written = frame.loc[:, columns]
     given = written.notna().to_numpy()
-    points = written.apply(pd.to_numeric, errors="coerce").to_numpy(float, na_value=np.nan)
+    points = written.apply(pd.to_numeric, errors="coerce").to_numpy(float, copy=True, na_value=np.nan)
     whole = np.isfinite(points).all(axis=1)
+    points[~whole] = np.nan
     sizes = image_sizes(frame.loc[whole, "file"])
     size = np.array([sizes[file] if at else (np.nan,) * 2 for file, at in zip(frame["file"], whole, strict=True)])
     apart = np.hypot(points[:, 2] - points[:, 0], points[:, 3] - points[:, 1])
@@ -398,7 +406,7 @@ def _aligned(
     )
     if landmarks:
         x, y = settings.eyes
-        places = np.array([x, y, 1 - x, y]) * settings.size
+        places = np.round(np.array([x, y, 1 - x, y]) * settings.size, 2)
         new[landmarks] = np.where((found > 0)[:, None], places, np.nan)
     return new.drop(
         columns=[name for name in ("faces", "face_score", "roll") if not new[name].notna().to_numpy().any()]
