@@ -98,13 +98,24 @@ def test_the_network_is_given_the_file_and_the_least_score(net):
     ]
 
 
-def test_it_looks_at_larger_sizes_until_there_is_a_face(net):
-    eyes = (500.0, 300.0, 512.0, 300.0)
+@pytest.mark.parametrize(
+    ("apart", "sizes"),
+    [(100, [320]), (52, [320]), (48, [320, 640, 1280]), (12, [320, 640, 1280]), (2, [320, 640, 1280])],
+)
+def test_it_looks_at_larger_sizes_while_faces_are_small(net, apart, sizes):
+    """The stand-in needs eyes four pixels apart, and its faces are twice as wide as that."""
+    eyes = (500.0, 300.0, 500.0 + apart, 300.0)
     detector = yunet(MODEL, 0.9)
     net.sizes.clear()
-    (face,) = detector.look(photograph(1000, eyes))
-    assert net.sizes == [(320, 320), (640, 640)]
-    assert face.eyes[1] == pytest.approx(300, abs=1)
+    found = detector.look(photograph(1000, eyes))
+    assert net.sizes == [(side, side) for side in sizes]
+    assert len(found) == (apart > 4)
+    if found:
+        assert found[0].eyes[1] == pytest.approx(300, abs=1)
+
+
+def test_images_keep_their_shape_when_they_are_looked_at(net):
+    detector = yunet(MODEL, 0.9)
     net.sizes.clear()
     assert detector.look(Image.new("RGB", (300, 100))) == []
     assert net.sizes == [(320, 107), (640, 213), (1280, 427)]

@@ -22,9 +22,9 @@ YUNET = (
     "face_detection_yunet_2023mar.onnx (or a later one), in the folder models/face_detection_yunet of the project "
     "opencv/opencv_zoo on GitHub"
 )
-# The longer sides at which YuNet looks, one after the other until it finds something. It is made for faces of about 10
-# to 300 pixels: one that fills the picture is seen at 320, one in a crowd at 1280.
-SIDES = (320, 640, 1280)
+# The longer sides at which YuNet looks, one after the other until a face is ENOUGH of it wide. It is made for faces of
+# about 10 to 300 pixels: one that fills the picture is seen at 320, those of a crowd at 1280.
+SIDES, ENOUGH = (320, 640, 1280), 0.1
 PROFILE = 0.1  # of the face's width: eyes closer than this do not say which way is up
 # In such a look the eyes follow the head's tilt by a fifth where a face is 64 pixels wide, by nine tenths where it is
 # 224, and scatter by 4 and by 1.6 degrees. So the face that is taken is looked at again, in a square CLOSE faces wide:
@@ -73,16 +73,17 @@ def yunet(model: Path, score: float) -> Detector:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what goes wrong is raised, too
 
     def look(image: Image.Image) -> list[Face]:
+        rows = np.empty((0, 15))
         for side in SIDES:
             seen = _resized(image, side)
-            rows = _answers(net, seen)
-            rows[:, :14] *= np.tile(np.divide(image.size, seen.size), 7)
-            if len(rows):
-                return [
-                    Face((x, y, x + width, y + height), (x1, y1, x2, y2), score)
-                    for x, y, width, height, x1, y1, x2, y2, *_, score in rows.tolist()
-                ]
-        return []
+            found = _answers(net, seen) * [*np.tile(np.divide(image.size, seen.size), 7), 1]
+            rows = found if len(found) else rows
+            if rows[:, 2].max(initial=0) >= ENOUGH * max(image.size):
+                break
+        return [
+            Face((x, y, x + width, y + height), (x1, y1, x2, y2), score)
+            for x, y, width, height, x1, y1, x2, y2, *_, score in rows.tolist()
+        ]
 
     def closer(image: Image.Image, face: Face) -> Face:
         x, y = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
