@@ -41,6 +41,7 @@ VERBS = {
     "prepare emoset": ("emodo.adapters", "emoset", "EmoSet-118K -> manifest with attributes"),
     "prepare fi": ("emodo.adapters", "fi", "FI (Flickr and Instagram) -> manifest"),
     "prepare relabel": ("emodo.adapters.relabel", "relabel", "a manifest under coarser labels, or your own"),
+    "prepare merge": ("emodo.adapters.merge", "merge", "several manifests as one"),
     "generate faces": ("emodo.synthetic.faces", "generate", "schematic faces from three data sets, with manifest"),
     "generate scenes": ("emodo.synthetic.scenes", "generate", "people in scenes that go with the emotion in training"),
     "generate degradations": ("emodo.synthetic.degradations", "degrade", "a manifest's images blurred, noisy, as is"),
