@@ -27,7 +27,7 @@ def merge(
         overwrite: Replace OUT where it exists.
 
     Raises:
-        InputError: Fewer than two manifests, no OUT, one of them named twice or OUT itself, a `split` that not all have, an
+        InputError: Fewer than two manifests, no OUT, a manifest named twice or as OUT, a `split` that not all have, an
             image (and box) that two of them hold, a sequence of a source that lies in two splits then, and all that
             `emodo.manifest.validate` finds in one.
     """
