@@ -48,11 +48,11 @@ def merge(
         if "source" not in frame:
             frames[at] = frame.assign(source=file.stem)
     columns = {column for frame in frames for column in frame}
-    for column in sorted(columns - {*BOX, *TEXT, "file"}):  # text here and numbers there: all are text
-        if len({str(frame[column].dtype) for frame in frames if column in frame}) > 1:
-            frames = [
-                frame.assign(**{column: as_text(frame[column])}) if column in frame else frame for frame in frames
-            ]
+    for column in sorted(columns - {*BOX, *TEXT, "file"}):
+        holders = [frame for frame in frames if column in frame]
+        if len({str(frame.dtypes[column]) for frame in holders}) > 1:  # text here and numbers there: all are text
+            for frame in holders:
+                frame[column] = as_text(frame.loc[:, column])
     frame = pd.concat(frames, ignore_index=True)
     # Boxes were compared with their images above; what only the whole can get wrong is looked for here.
     validate(frame.assign(path=frame["file"]).drop(columns="file"), out, Path(), known, check_files=False)
