@@ -1,6 +1,7 @@
 """Generated data that the tests share; small nets, one thread, no network."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start, too
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to Ctrl-C; it is tested
 
 SMALL = {"backbone": "small", "size": 32, "augmentation": "light", "epochs": 2, "batch_size": 16, "accelerator": "cpu"}
 
