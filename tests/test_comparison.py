@@ -84,7 +84,10 @@ def test_the_difference_is_of_pooled_answers(table):
     right = [np.array([[1, 1, 0, 0, 1], [1, 0, 1, 0, 0]], bool), np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 1]], bool)]
     found = statistics.differences(right, 0, np.arange(5), np.array([0, 1, 1, 0, 1]), 2)[1]
     assert iern["difference"] == vars(found[0]) | {"p_holm": found[0].p}
-    assert [iern["emotion_differences"][emotion] for emotion in EMOTIONS] == [vars(each) for each in found[1:]]
+    corrected = statistics.holm([each.p for each in found[1:]])
+    assert [iern["emotion_differences"][emotion] for emotion in EMOTIONS] == [
+        vars(each) | {"p_holm": p} for each, p in zip(found[1:], corrected, strict=True)
+    ]
 
 
 def test_p_values_are_corrected_over_the_methods_that_are_compared():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emodo import comparison, running, runs, tabular
+from emodo import claims, comparison, running, runs, tabular
 from emodo import search as searching
 from emodo.cells import Cell, Entry, entries, outdated, seconds
 from emodo.files import remove_folder, write_text
@@ -197,4 +197,4 @@ def _print(table: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(table))
         return
-    tabular.show(comparison.shown(table), comparison.notes(table))
+    tabular.show(comparison.shown(table), comparison.notes(table), claims.sentences(table))
