@@ -84,7 +84,8 @@ def assess(
 
     Raises InputError as `emodo.comparison.compare` does, and where predictions hold no probabilities.
     """
-    table = comparison.compare(predictions, folds, emotions, baseline, cluster, replicates, known.cells) | known.told()
+    table: dict[str, Any] = known.told()
+    table |= comparison.compare(predictions, folds, emotions, baseline, cluster, replicates, known.cells)
     pooled = {
         row["name"]: {
             seed: metrics.pool([predictions[row["name"]][seed][fold] for fold in folds]) for seed in row["seeds"]
@@ -226,7 +227,7 @@ def of_runs(
 
 
 def _named(every: Sequence[Run]) -> dict[Path, str]:
-    """Name the method of each run, {folder: method}, after its class and what sets it apart from others of the class."""
+    """Name the method of each run, {folder: method}: its class, and what sets it apart from others of the class."""
     settings = {run.folder: _settings(run) for run in every}
     names: dict[Path, str] = {}
     for kind in dict.fromkeys(run.method for run in every):

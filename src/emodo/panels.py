@@ -29,8 +29,8 @@ def reliability(rows: Sequence[Row]) -> Drawing:
         points = row["reliability"]
         confidence = [100 * point["confidence"] for point in points]
         axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8)
-        ends = ([100 * point[end] for point in points] for end in ("low", "high"))
-        axes.vlines(confidence, *ends, color=BLUE, linewidth=1)
+        low, high = ([100 * point[end] for point in points] for end in ("low", "high"))
+        axes.vlines(confidence, low, high, color=BLUE, linewidth=1)
         axes.plot(
             confidence, [100 * point["accuracy"] for point in points], "o", color=BLUE, markersize=3, clip_on=False
         )

@@ -26,7 +26,7 @@ TABLE = "table.json"  # a benchmark's
 
 
 def compare(
-    folders: list[Path],
+    runs: list[Path],
     *,
     baseline: str | None = None,
     cluster: Cluster | None = None,
@@ -34,14 +34,13 @@ def compare(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """emodo compare runs/erm-0 runs/erm-1 runs/iern-0 runs/iern-1
-    emodo compare runs/benchmark --out verdict
+    """emodo compare runs/benchmark --out verdict
 
     Say which method is better, by how much and how certainly, from finished runs or from the folder of `emodo
     benchmark`: in words first, by the rules of docs/compare.md, then in tables. Nothing is trained.
 
     Args:
-        folders: Runs of one or more methods, each tested on the same rows, or on the same folds from each of its seeds;
+        runs: Folders of runs of one or more methods, each tested on the same rows, or on the same folds from each of its seeds;
             or the folder of one benchmark, of which all finished runs are taken.
         baseline: Method that the others are compared with: by default the benchmark's, or ERM where it is there, or
             else the first.
@@ -53,19 +52,19 @@ def compare(
 
     Raises:
         InputError: A folder is no finished run and no benchmark; the runs differ in test rows or emotions, or
-            recognise several emotions a row; a method lacks a fold; `out` holds anything. Nothing has been written then.
+            recognise several emotions a row; a method lacks a fold; `out` holds anything. Nothing was written then.
     """
     if replicates < 100:
         raise InputError(f"--replicates is {replicates}: it must be 100 or more")
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder: choose another --out")
-    grids = [folder for folder in folders if (folder / GRID).is_file()]
-    if grids and len(folders) > 1:
+    grids = [folder for folder in runs if (folder / GRID).is_file()]
+    if grids and len(runs) > 1:
         raise InputError(f"{grids[0]} is the folder of a benchmark: give it alone, or give run folders")
     if grids:
         table = _of_benchmark(grids[0], baseline, cluster, replicates)
     else:
-        table = assessment.of_runs(_folds(folders), baseline, cluster, replicates)
+        table = assessment.of_runs(_folds(runs), baseline, cluster, replicates)
     if out is not None:
         _write(out, table)
     _print(table, json)
@@ -234,10 +233,10 @@ def _p(p: float) -> str:
 def _notes(table: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the tables, a sentence each."""
     told = [
-        "ECE: how far confidence is from accuracy, in points, over bins of equal mass, mean over seeds; by chance: what "
-        "a method whose every probability is true would show on as many images. Brier: 0 is best, 2 worst.",
-        "AURC: wrong answers in %, averaged over answering 0 to 100 % of the images, the surest first; excess: above the "
-        "best order that this accuracy allows.",
+        "ECE: how far confidence is from accuracy, in points, over bins of equal mass, mean over seeds; by chance: "
+        "what a method whose every probability is true would show on as many images. Brier: 0 is best, 2 worst.",
+        "AURC: wrong answers in %, averaged over answering 0 to 100 % of the images, the surest first; excess: above "
+        "the best order that this accuracy allows.",
     ]
     if any("mcnemar" in row for row in table["methods"]):
         told.append(
