@@ -119,9 +119,7 @@ def test_the_seeds_and_what_one_cannot_say(of_method, of_baseline, words):
 
 
 def test_one_seed_is_told_where_there_is_no_difference_too():
-    (_, said) = sentences(
-        planted(method("IERN", difference(1, -2, 4), seeds=1), method("DANN", difference(2, -2, 6)))
-    )
+    (_, said) = sentences(planted(method("IERN", difference(1, -2, 4), seeds=1), method("DANN", difference(2, -2, 6))))
     assert said.endswith("in points; 5 seeds, one seed of IERN: this says nothing about training again.")
 
 
@@ -177,8 +175,8 @@ def test_where_some_are_out_of_distribution_they_have_a_verdict_of_their_own():
     row = method("IERN", difference(1, -2, 4), unseen_difference=difference(20, 12, 28))
     said = sentences(planted(row, unseen=300, unseen_column="source"))
     assert said == [
-        "No method here is better than ERM beyond chance.",
-        "No difference to ERM beyond chance: IERN (+1.0 [-2.0, +4.0]), in points; 5 seeds.",
+        "No method here is better than ERM beyond chance, over all test images.",
+        "No difference to ERM over all test images beyond chance: IERN (+1.0 [-2.0, +4.0]), in points; 5 seeds.",
         "IERN is better than ERM out of distribution (300 of 1000 images) by 20.0 points [12.0, 28.0], 5 seeds.",
         "300 of 1000 test images show an emotion in a stratum (source) in which training never showed it.",
     ]

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from emodo.tabular import counted
 
 CHANCE = 0.05
-OOD = " out of distribution"
+OOD, ALL = " out of distribution", " over all test images"
 Row = Mapping[str, Any]
 
 
@@ -33,7 +33,7 @@ def decided(difference: Mapping[str, float]) -> Literal["better", "worse", ""]:
 def sentences(table: Mapping[str, Any]) -> list[str]:
     """The verdict on a table as `emodo.comparison.compare` makes it, the most important sentence first."""
     baseline, images, unseen = table["baseline"], table["images"], table.get("unseen")
-    where = OOD if unseen and unseen == images else ""
+    where = "" if not unseen else OOD if unseen == images else ALL
     said = _compared(table, "difference", where)
     if unseen and unseen < images:
         of = f"{OOD} ({unseen} of {images} images)"

@@ -40,8 +40,8 @@ def compare(
     benchmark`: in words first, by the rules of docs/compare.md, then in tables. Nothing is trained.
 
     Args:
-        runs: Folders of runs of one or more methods, each tested on the same rows, or on the same folds from each of its seeds;
-            or the folder of one benchmark, of which all finished runs are taken.
+        runs: Folders of runs, each method tested on the same rows, or on the same folds from each of its seeds; or
+            the folder of one benchmark, of which all finished runs are taken.
         baseline: Method that the others are compared with: by default the benchmark's, or ERM where it is there, or
             else the first.
         cluster: What the bootstrap draws: sequence, subject or image; by default the benchmark's, or the first of
