@@ -28,6 +28,7 @@ class Run:
     """A finished run as the report needs it; `predictions` is sorted by path, so runs align row by row."""
 
     name: str
+    folder: Path
     method: str
     manifest: Path
     config: dict[str, Any]
@@ -90,6 +91,7 @@ def _read(folder: Path, name: str) -> Run:
         losses = folder / METRICS
         return Run(
             name=name,
+            folder=folder,
             method=str(method["class_path"] if isinstance(method, dict) else method).rpartition(".")[2],
             manifest=Path(arguments["manifest"]),
             config=arguments,
