@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
-import struct
-import zlib
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -178,7 +174,8 @@ def test_images_and_figures_have_names_of_their_own(page: Page) -> None:
     assert len(ids) == len(set(ids))
     named = {attributes["id"]: text for _, attributes, text in page.all("title") if "id" in attributes}
     shown = [attributes for _, attributes, _ in page.all("svg") if "aria-hidden" not in attributes]
-    assert len(shown) == 5  # accuracies, two confusions of emotions, one of strata, one loss
+    # Accuracies, emotions in each stratum, two confusions of emotions in three parts, one of strata, one loss.
+    assert len(shown) == 10
     assert all(attributes["role"] == "img" and named[attributes["aria-labelledby"]] for attributes in shown)
     assert "Accuracy: iern 75.0 %; erm 50.0 %" in named.values()
     assert "classifier by epoch: iern 2.5 to 0.5; erm 2.5 to 0.5" in named.values()
@@ -281,7 +278,7 @@ def test_without_manifest_or_images_the_page_says_so(tmp_path: Path) -> None:
     (folder / runs.PROVENANCE).write_text(json.dumps(sha), encoding="utf-8")
     told = made([folder])
     assert any("has changed" in note for note in notes(told))
-    assert f"Trained with torch 2.x, manifest_sha256 {'0' * 64}." in told.texts("p")
+    assert {"2.x", "0" * 64} <= set(told.texts("td"))
     (folder / runs.PROVENANCE).unlink()
     table[table["path"] != "test & <b>000.png"].to_csv(tmp_path / "faces.csv", index=False)
     assert any("has changed" in note for note in notes(made([folder])))
@@ -338,35 +335,6 @@ def test_unusual_names_and_many_strata_are_shown(tmp_path: Path) -> None:
     assert len(counts) == 13 * 13
     assert counts[-1] == 8 * 6  # the strata that are joined, and no image lost
     assert sum(counts) == 120
-
-
-def test_thumbnails_are_small_framed_and_never_decoded_beyond_the_limit(tmp_path: Path) -> None:
-    wide = tmp_path / "wide.png"
-    Image.new("RGBA", (400, 100), (0, 0, 255, 255)).save(wide)
-    image = decoded(figures.thumbnail(wide))
-    assert image.size == (96, 24)
-    framed = decoded(figures.thumbnail(wide, (0.0, 0.0, 200.0, 100.0)))
-    assert np.asarray(framed)[:, 47].mean(axis=0)[0] > 150  # the frame's right side is yellow
-    assert np.asarray(framed)[:, 80].mean(axis=0)[0] < 50
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    for side in (7072, 20_000):  # just beyond 50 megapixels, and where Pillow itself would raise
-        bomb = tmp_path / "bomb.png"
-        header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-        pixels = zlib.compress(bytes((1 + side // 8) * min(side, 7072)))
-        bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
-        assert bomb.stat().st_size < 30_000
-        assert figures.thumbnail(bomb) is None
-    (tmp_path / "broken.jpg").write_bytes(wide.read_bytes()[:60])
-    assert figures.thumbnail(tmp_path / "broken.jpg") is None
-    assert figures.thumbnail(tmp_path / "absent.jpg") is None
-
-
-def decoded(address: str | None) -> Image.Image:
-    assert address
-    return Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))))
 
 
 def test_what_cannot_be_compared_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Chosen test images in a report: one under each stratum, the surest errors, and a map of what the network saw of all."""
+"""Chosen test images in a report: some under each stratum, the surest errors, and a map of many."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def divided(run: Run) -> list[dict[str, Any]]:
             "emotion": truths[at],
             "predicted": guesses[at],
             "stratum": own[at],
-            "p": {
-                stratum: dict(zip(emotions, p[at, k].tolist(), strict=True)) for k, stratum in enumerate(strata)
-            },
+            "p": {stratum: dict(zip(emotions, p[at, k].tolist(), strict=True)) for k, stratum in enumerate(strata)},
             "p_do": dict(zip(emotions, do[at].tolist(), strict=True)),
         }
         for at in _most_divided(p, list(zip(truths, own, strict=True)), right)
@@ -94,17 +92,16 @@ def looks(run: Run, found: Sequence[Look]) -> Table:
     own, paths = strata_of(run.predictions), list(run.predictions["path"])
     rows: list[tuple[str, Sequence[Cell]]] = []
     for look in found:
-        cells = [Cell(own[look.row] or "unknown", image=thumbnails.shown(look.image), alt=f"As seen: {paths[look.row]}")]
+        cells = [Cell(own[look.row], image=thumbnails.shown(look.image), alt=f"As the network sees {paths[look.row]}")]
         for emotion, p, heat in ((look.said, look.p_said, look.for_said), (look.true, look.p_true, look.for_true)):
             if heat.any():
                 image, where = thumbnails.shown(look.image, heat), strongest(heat)
-                cells.append(
-                    Cell(emotion, image=image, alt=f"Map of {emotion}: strongest {where}", detail=f"{percent(p)}, {where}")
-                )
+                alt = f"Map of {emotion}: strongest {where}"
+                cells.append(Cell(emotion, detail=f"{percent(p)}, {where}", image=image, alt=alt))
             else:
                 cells.append(Cell(emotion, detail=f"{percent(p)}, nothing speaks for it"))
         rows.append((paths[look.row], cells))
-    columns = ["as the network sees it, and its stratum", "taken for", "is"]
+    columns = ["seen", "taken for", "is"]
     return Table(f"{run.name}: the surest errors", "image", columns, rows)
 
 
@@ -138,7 +135,7 @@ def context_map(at: int, run: Run, found: Contexts) -> ContextMap:
         f"context-{at}",
         title,
         [(stratum, found.points[group == stratum]) for stratum in shown],
-        [(name, shown.index(name), place) for name, place in found.centers.items() if name in shown],
+        [(shown.index(name), place) for name, place in found.centers.items() if name in shown],
         found.points[~np.isin(group, shown)],
     )
     columns = ["images", "its own among the 10 nearest", "by chance"]

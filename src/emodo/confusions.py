@@ -17,7 +17,7 @@ Scores = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows with the scores of each run on them, by its name; `known` says whether training shows rows like these."""
+    """Some rows, whether training shows such rows, and the scores of each run on them, by its name."""
 
     name: str
     known: bool | None
@@ -44,15 +44,15 @@ def parts(compared: Sequence[Run], data: Data, inside: Mapping[str, Scores | Non
         return [Part("all test images", None, {run.name: run.scores for run in compared})] + [
             Part(name, known, {run.name: score(run.predictions.loc[rows], run.task) for run in compared})
             for name, known, rows in (
-                ("test images of combinations that training showed", True, ~never),
-                ("test images of combinations that training never showed", False, never),
+                ("test images of known combinations", True, ~never),
+                ("test images of unknown combinations", False, never),
             )
         ]
     test = Part("test images", False if unseen else None, {run.name: run.scores for run in compared})
     validated = {name: found for name, found in inside.items() if found is not None}
     if not validated:
         return [test]
-    return [Part("validation images, drawn as the training images are", True, validated), test]
+    return [Part("validation images", True, validated), test]
 
 
 def _unseen(run: Run, data: Data) -> list[int]:

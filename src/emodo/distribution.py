@@ -68,9 +68,7 @@ def spread(found: Counts, emotions: Sequence[str]) -> tuple[str, Table] | None:
     for stratum in strata:
         both = [joined[split][stratum] for split in ("train", "test")]
         totals = [sum(each.values()) for each in both]
-        shares = [
-            (both[0][emotion] / max(totals[0], 1), both[1][emotion] / max(totals[1], 1)) for emotion in emotions
-        ]
+        shares = [(both[0][emotion] / max(totals[0], 1), both[1][emotion] / max(totals[1], 1)) for emotion in emotions]
         values.append(shares)
         cells = [
             Cell(f"{100 * train:.0f} / {100 * test:.0f} %", detail=f"{both[0][emotion]} / {both[1][emotion]}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from emodo import runs
 from emodo.compared import Data, Run, strata_of
-from emodo.data import Images, collate, labels, loader, to_device
+from emodo.data import Images, collate, loader, to_device
 from emodo.inference import device_of, predict
 from emodo.methods import Method
 from emodo.metrics import score
@@ -166,9 +166,10 @@ def _contexts(ask: _Asked, run: Run, rows: pd.DataFrame, numbers: Sequence[int])
             found.append(context.features.flatten(1).float().cpu())  # [B, C * h * w]
             centers = context.centers
     _say(f"{run.name}: context features of {len(rows)} images")
-    held = torch.zeros(0, found[0].shape[1]) if centers is None else centers.detach().flatten(1).float().cpu()  # [K, C * h * w]
-    strata = [strata_of(run.predictions)[row] for row in numbers]
-    return contexts(torch.cat(found).numpy(), strata, held.numpy(), ask.task.strata if len(held) else ())
+    features, known = torch.cat(found), strata_of(run.predictions)
+    held = features[:0] if centers is None else centers.detach().flatten(1).float().cpu()  # [K, C * h * w]
+    strata = [known[row] for row in numbers]
+    return contexts(features.numpy(), strata, held.numpy(), ask.task.strata if len(held) else ())
 
 
 def contexts(features: np.ndarray, strata: list[str], centers: np.ndarray, names: Sequence[str]) -> Contexts:
@@ -256,7 +257,8 @@ def grad_cam(method: Method, batch: Batch, targets: Sequence[int]) -> np.ndarray
 
     layer = _first_backbone(method, batch)
     cam = LayerGradCam(partial(_logits, method, batch), layer)
-    found = cam.attribute(batch.images, target=torch.tensor(targets, device=batch.images.device), relu_attributions=True)
+    target = torch.tensor(targets, device=batch.images.device)
+    found = cam.attribute(batch.images, target=target, relu_attributions=True)
     assert isinstance(found, Tensor)
     return found.detach().float().mean(dim=1).cpu().numpy()
 

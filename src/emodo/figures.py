@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUN_COLOURS = 8  # --run-0 .. --run-7 in the template; a ninth run takes the first colour again
+SHRUNK = 0.8  # of a figure's width
 PANELS = 5  # side by side; more go below
 DASHES = ("solid", "dashed", "dashdot", "dotted")  # colours alone are not told apart by every reader
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "h")  # a stratum has a mark, for the same reason
@@ -213,6 +214,7 @@ def distribution(
     across = min(PANELS, len(panels))
     down = -(-len(panels) // across)
     width, height = 128, 22 * len(groups)
+    limit = min(100, 10 * -(-int(100 * np.max(values)) // 10) + 10)
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(
@@ -226,7 +228,8 @@ def distribution(
             places = np.arange(len(groups))
             axes.barh(places - 0.2, shares[:, 0], 0.36, color=SHADE)
             axes.barh(places + 0.2, shares[:, 1], 0.36, fill=False, edgecolor=INK, linewidth=1)
-            axes.set(xlim=(0, 100), xticks=(0, 50, 100), ylim=(len(groups) - 0.5, -0.5))
+            axes.set(xlim=(0, limit), xticks=(0, limit / 2), ylim=(len(groups) - 0.5, -0.5))
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.set_title(textwrap.shorten(labels([panels[at]])[0], 22, placeholder="..."), fontsize=9)
             axes.set_yticks(places, labels(groups))
             axes.tick_params(axis="y", length=0)
@@ -241,13 +244,13 @@ def scatter(
     name: str,
     title: str,
     groups: Sequence[tuple[str, np.ndarray]],
-    centers: Sequence[tuple[str, int, np.ndarray]],
+    centers: Sequence[tuple[int, np.ndarray]],
     others: np.ndarray,
 ) -> str:
-    """Draw points in a plane, a colour and a mark a group, and a labelled star where a group's center is.
+    """Draw points in a plane, a colour and a mark a group, and a star where a group's center is.
 
-    groups: the name and points, [n, 2], of each. centers: the name, the number of the group and the place, [2], of each.
-    others: points of no group, gray.
+    groups: the name and points, [n, 2], of each. centers: the number of the group and the place, [2], of each. others:
+    points of no group, gray.
     """
 
     def draw(figure: Figure) -> None:
@@ -264,11 +267,8 @@ def scatter(
                 markeredgewidth=0,
                 alpha=0.75,
             )
-        for label, at, (x, y) in centers:
-            axes.plot([x], [y], "*", color=_run_colour(at), markeredgecolor=INK, markeredgewidth=1, markersize=15)
-            axes.annotate(
-                labels([label])[0], (x, y), (0, 9), textcoords="offset points", ha="center", weight="bold", fontsize=9
-            )
+        for at, (x, y) in centers:
+            axes.plot([x], [y], "*", color=_run_colour(at), markeredgecolor=INK, markeredgewidth=1.2, markersize=16)
         axes.set(xticks=(), yticks=())
         axes.margins(0.08)
         axes.spines[:].set_visible(True)
@@ -371,6 +371,8 @@ def _inline(root: ElementTree.Element, name: str, title: str) -> str:
                 value = STAND_IN.sub(lambda found: VARIABLES[found[0]], value)
             element.set(key, value)
     root.attrib.pop("version", None)
+    # A narrow page shrinks a figure while its text can still be read; below that the figure scrolls.
+    root.set("style", f"min-width: {SHRUNK * 4 / 3 * float(root.attrib['width'].removesuffix('pt')):.0f}px")
     root.set("role", "img")
     root.set("aria-labelledby", f"{name}-title")
     heading = ElementTree.Element("title", {"id": f"{name}-title"})

@@ -45,7 +45,7 @@ def table(runs: list[Run]) -> Table:
     """The same of all runs, a column a run."""
     found = [{"method": run.method, "seed": str(run.config.get("seed", "not set"))} | origin(run) for run in runs]
     names = list(dict.fromkeys(name for each in found for name in each))
-    rows = [(name, [Cell(each.get(name, "not known"), "hash") for each in found]) for name in names]
+    rows = [(name, [Cell(each.get(name, "not known")) for each in found]) for name in names]
     return Table("Versions, seeds and hashes", "", [run.name for run in runs], rows)
 
 

@@ -90,7 +90,9 @@ def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: st
     explained = {run.name: explain(run, data, inside, accelerator) for run in compared[:MOST_EXPLAINED]}
     notes = [*data.notes, *dict.fromkeys(note for each in explained.values() for note in each.notes)]
     if len(compared) > MOST_EXPLAINED:
-        notes.append(f"Only the networks of the first {MOST_EXPLAINED} of {len(compared)} runs were asked where they look.")
+        notes.append(
+            f"Only the networks of the first {MOST_EXPLAINED} of {len(compared)} runs were asked where they look."
+        )
     scores = {name: each.inside for name, each in explained.items()}
     return _Found(
         compared,
@@ -111,7 +113,7 @@ def _swept(folder: Path) -> Mapping[str, Any]:
         raise InputError(f"{folder} has no {SWEEP}: give the --out folder of an `emodo sweep`")
     try:
         table = jsons.loads(file.read_text(encoding="utf-8"))
-        sensitivity.shown(table), sensitivity.notes(table), sensitivity.drawing(table)
+        _sensitivity(table)  # whatever it lacks is found before any network is asked
     except (ValueError, LookupError, TypeError, AttributeError) as problem:
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())
         raise InputError(f"{file} is damaged ({reason}): run its sweep again") from None
@@ -146,9 +148,7 @@ def _render(found: _Found) -> str:
         summary=(average_precision.summary if several else accuracies.summary)(compared, data),
         unseen=bool(data.unseen),
         notes=[*found.notes, *samples.notes()],
-        comparison=(
-            average_precision.comparison(compared) if several else accuracies.comparison(compared, data)
-        ),
+        comparison=(average_precision.comparison(compared) if several else accuracies.comparison(compared, data)),
         bars=(average_precision.bars if several else accuracies.bars)(compared),
         images=images,
         spread=distribution.spread(found.counts, compared[0].task.emotions),
