@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from emodo import figures, runs
+from emodo import figures, runs, sensitivity
 from emodo.records import Confounder, InputError, Task
 from emodo.reporting import report
 
@@ -239,6 +240,7 @@ def test_text_can_be_read_in_both_themes() -> None:
             ("quiet", "page"),
             ("absent", "absent-fill"),
             ("absent", "page"),
+            ("run-0", "page"),  # links
         ):
             assert contrast(theme[f"--{ink}"], theme[f"--{ground}"]) >= 4.5
         for slot in range(figures.RUN_COLOURS):
@@ -348,6 +350,8 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(tmp_path: Pat
     unknown = predicted(table)
     unknown["predicted"] = "awe"
     short = predicted(table).drop(columns="predicted")
+    blind = run(tmp_path / "blind", predicted(table))
+    (blind / runs.PREDICTIONS).unlink()
     growing = tmp_path / "growing"
     runs.create(growing, {"manifest": "m.csv", "method": {"class_path": "emodo.methods.ERM"}}, TASK, {})
     broken = run(tmp_path / "broken", predicted(table))
@@ -358,6 +362,7 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(tmp_path: Pat
         ([tmp_path], "is not a run"),
         ([good, growing], "growing has no scores.json: its training has not finished"),
         ([broken], "broken cannot be read as a run"),
+        ([good, blind], "blind has no predictions.parquet: its training has not finished"),
         ([good, run(tmp_path / "feelings", predicted(table), other)], "feelings has other emotions .* than"),
         (
             [good, run(tmp_path / "fewer", predicted(table).iloc[1:])],
@@ -373,6 +378,71 @@ def test_what_cannot_be_compared_is_refused_and_nothing_is_written(tmp_path: Pat
         with pytest.raises(InputError, match=message):
             report(folders, tmp_path / "report.html")
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_sweep_is_shown_or_what_is_wrong_with_it_is_said(two: list[Path], tmp_path: Path) -> None:
+    for wrong, message in ((None, "has no sweep.json: give the --out folder"), ("[1]", "is damaged"), ("{", "damaged")):
+        if wrong:
+            (tmp_path / "sweep.json").write_text(wrong)
+        with pytest.raises(InputError, match=message):
+            report(two, tmp_path / "report.html", sweep=tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    varied = {"method.lambda_center": [1e-4, 1e-3]}
+    settings = [
+        sensitivity.row(
+            {"method.lambda_center": value}, {"test": {0: {"<b>": {"n": 4, "accuracy": 0.25 * at}}}}, ["<b>"]
+        )
+        | {"runs": "", "seconds": None, "failures": []}
+        for at, value in enumerate(varied["method.lambda_center"], 1)
+    ]
+    table = {"kind": "grid", "method": "IERN", "varied": varied, "folds": ["<b>"], "seeds": [0], "parts": ["test"]}
+    (tmp_path / "sweep.json").write_text(json.dumps(table | {"settings": settings, "best": []}))
+    report(two, tmp_path / "report.html", sweep=tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert {"25.0", "50.0", "1e-3"} <= {*page.texts("td"), *page.texts("th")}
+    assert any(text.startswith("IERN on <b>. 1 seed") for text in page.texts("li"))
+    assert "IERN, accuracy in % by method.lambda_center" in page.texts("title")
+
+
+def test_json_has_all_numbers_of_the_page(
+    trained: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(trained, tmp_path / "report.html", accelerator="cpu", json=True) is None
+    printed = capsys.readouterr()
+    assert "emodo report: IERN: context features of 72 images" in printed.err
+    told = json.loads(printed.out)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert {run["name"]: run["scores"] for run in told["runs"]} == {run.name: runs.scores(run) for run in trained}
+    assert [part["name"] for part in told["parts"]] == ["validation images", "test images"]
+    cells = {"".join(text.split()) for text in page.texts("td")}
+    iern = told["runs"][1]
+    for group in iern["contexts"]["groups"].values():
+        assert f"{100 * group['own_center']:.1f}%" in cells
+        assert f"{100 * group['own_neighbours']:.1f}%" in cells
+    assert len(iern["contexts"]["points"]) == len(iern["contexts"]["strata"]) == 72
+    assert told["runs"][0]["contexts"] is None
+    assert {look["path"] for look in iern["looks"]} <= set(page.texts("th"))
+    for part in told["parts"]:
+        for found in part["scores"].values():
+            assert f"{100 * found['accuracy']:.1f}%of{found['n']}" in cells
+    for found in iern["divided"]:
+        assert sum(found["p_do"].values()) == pytest.approx(1)
+        assert {f"{100 * p:.0f}" for p in found["p_do"].values()} <= cells
+    assert len(iern["losses"]["epoch"]) == 2
+    assert iern["provenance"]["weights_sha256"] in cells
+    assert iern["command"] in page.texts("pre")
+    assert sum(sum(of.values()) for of in told["counts"]["test"].values()) == 72
+    assert told["sweep"] is None
+
+
+def test_without_weights_the_page_says_what_is_missing(trained: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(trained[1], tmp_path / "IERN")
+    (tmp_path / "IERN" / runs.WEIGHTS).unlink()
+    page = made([tmp_path / "IERN"])
+    assert [note for note in notes(page) if "IERN has no weights.safetensors" in note]
+    assert "Where the network looks" not in page.texts("h2")
+    assert "the file is gone" in page.texts("td")
+    assert any("that takes validation rows" in text for text in page.texts("p"))
 
 
 def test_an_existing_page_is_replaced_only_on_demand(two: list[Path], tmp_path: Path) -> None:
