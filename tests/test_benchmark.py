@@ -20,7 +20,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from emodo import comparison, running, runs, tabular, training
+from emodo import claims, comparison, running, runs, tabular, training
 from emodo.__main__ import main
 from emodo.benchmark import benchmark
 from emodo.cells import Cell, Outcome, entries
@@ -168,6 +168,26 @@ def test_a_narrow_terminal_cuts_nothing_off(finished, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "\N{HORIZONTAL ELLIPSIS}" not in said
     assert all(len(line) <= 80 for line in said.splitlines() if not line.startswith("- ")), said
+
+
+def test_the_verdict_stands_above_the_table_and_is_that_of_compare(finished, capsys):
+    out, said = finished
+    assert main(["compare", str(out), "--replicates", "100", "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    table = json.loads((out / "table.json").read_text())
+    words = claims.sentences(table)
+    assert said.splitlines()[: len(words)] == words
+    assert [line[2:] for line in (out / "table.md").read_text().splitlines()[: len(words)]] == words
+    # a run's own seconds leave out what its process took to start
+    assert [each for each in compared["sentences"] if not each.startswith("A run of")] == [
+        each for each in words if not each.startswith("A run of")
+    ]
+    assert any(each.startswith("All 72 test images show an emotion in a stratum (source)") for each in words)
+    for ours, theirs in zip(compared["methods"], table["methods"], strict=True):
+        assert {name: ours[name] for name in theirs if name != "seconds"} == {
+            name: each for name, each in theirs.items() if name != "seconds"
+        }
+        assert ours["cost"]["memory"] > 50e6
 
 
 def test_json_is_the_same_table(out, folds, trained, capsys):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from emodo import comparison, statistics
+from emodo.claims import sentences
 from emodo.comparison import comma_separated, compare, emotion_lines, figure, headings, lines, markdown, notes
 from emodo.records import InputError
 
@@ -84,7 +85,10 @@ def test_the_difference_is_of_pooled_answers(table):
     right = [np.array([[1, 1, 0, 0, 1], [1, 0, 1, 0, 0]], bool), np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 1]], bool)]
     found = statistics.differences(right, 0, np.arange(5), np.array([0, 1, 1, 0, 1]), 2)[1]
     assert iern["difference"] == vars(found[0]) | {"p_holm": found[0].p}
-    assert [iern["emotion_differences"][emotion] for emotion in EMOTIONS] == [vars(each) for each in found[1:]]
+    corrected = statistics.holm([each.p for each in found[1:]])
+    assert [iern["emotion_differences"][emotion] for emotion in EMOTIONS] == [
+        vars(each) | {"p_holm": p} for each, p in zip(found[1:], corrected, strict=True)
+    ]
 
 
 def test_p_values_are_corrected_over_the_methods_that_are_compared():
@@ -199,6 +203,83 @@ def test_an_emotion_is_worse_or_better_where_its_interval_leaves_out_zero():
     assert not iern[1].endswith(("-", "+"))
     assert iern[4] == erm[4] == "not tested"
     assert lines(found)[1][7] == "1: fear"
+
+
+# --------------------------------------------------------------------- pairs, and what is out of distribution
+
+
+WIDE = pd.DataFrame(
+    {"path": [f"{at}" for at in range(120)], "emotion": ["anger", "joy"] * 60, "stratum": ["lab"] * 120}
+)
+
+
+def accurate(seed, *shares):
+    """Three seeds of a method that is right on this share of the angry and of the joyful images."""
+    generator = np.random.default_rng(seed)
+    tables = {}
+    for at in range(3):
+        hit = generator.random(120) < np.tile(shares, 60)
+        other = WIDE["emotion"].map({"anger": "joy", "joy": "anger"})
+        tables[at] = {"a": WIDE.assign(predicted=WIDE["emotion"].where(hit, other))}
+    return tables
+
+
+LADDER = {
+    "ERM": accurate(0, 0.2, 0.2),
+    "B": accurate(1, 0.6, 0.6),
+    "C": accurate(2, 0.2, 0.2),
+    "A": accurate(3, 0.9, 0.9),
+}
+
+
+def test_the_better_ones_are_compared_with_one_another_the_most_accurate_first():
+    grid = LADDER | {"D": accurate(4, 0.6, 0.6)}
+    found = compare(grid, ["a"], EMOTIONS, "ERM")
+    means = {row["name"]: row["accuracy"]["mean"] for row in found["methods"]}
+    assert means["B"] > means["D"]  # as they were drawn
+    assert [(pair["name"], pair["than"]) for pair in found["pairs"]] == [("A", "B"), ("A", "D"), ("B", "D")]
+    for pair in found["pairs"]:
+        assert pair["estimate"] == pytest.approx(means[pair["name"]] - means[pair["than"]])
+        turned = compare({name: grid[name] for name in (pair["than"], pair["name"])}, ["a"], EMOTIONS, pair["than"])
+        alone = turned["methods"][1]["difference"]
+        assert (pair["low"], pair["high"], pair["p"]) == pytest.approx((alone["low"], alone["high"], alone["p"]))
+    assert [pair["p_holm"] for pair in found["pairs"]] == statistics.holm([pair["p"] for pair in found["pairs"]])
+    assert any(said.startswith("Of these, A is the best, by ") for said in sentences(found))
+
+
+def test_fewer_than_two_better_ones_make_no_pair():
+    assert compare({name: LADDER[name] for name in ("ERM", "B", "C")}, ["a"], EMOTIONS, "ERM")["pairs"] == []
+
+
+def test_images_of_cells_that_training_lacks_are_counted(table):
+    assert table["unseen"] is None
+    counts = []
+    for cells in ([], [("lab", "anger")], [("lab", "anger"), ("lab", "joy")]):
+        found = compare(LADDER, ["a"], EMOTIONS, "ERM", unseen={"a": frozenset(cells)})
+        counts.append(found["unseen"])
+        assert ("unseen_difference" in found["methods"][1]) == (len(cells) == 1)
+    assert counts == [0, 60, 120]
+
+
+def test_the_difference_out_of_distribution_is_that_of_its_images_alone():
+    grid = LADDER | {"B": accurate(5, 0.7, 0.2)}
+    found = compare(grid, ["a"], EMOTIONS, "ERM", unseen={"a": frozenset([("lab", "anger")])})
+    for row in found["methods"][1:]:
+        of_anger = row["emotion_differences"]["anger"]
+        assert {name: row["unseen_difference"][name] for name in ("estimate", "low", "high", "p")} == pytest.approx(
+            {name: of_anger[name] for name in ("estimate", "low", "high", "p")}
+        )
+    p = [row["unseen_difference"]["p"] for row in found["methods"][1:]]
+    assert [row["unseen_difference"]["p_holm"] for row in found["methods"][1:]] == statistics.holm(p)
+
+
+def test_each_fold_has_its_own_unseen_cells():
+    cells = {"a": frozenset([("lab", "anger")]), "b": frozenset([("web", "anger"), ("lab", "anger")])}
+    found = compare(GRID, ["a", "b"], EMOTIONS, "ERM", unseen=cells)
+    reference = [GRID["ERM"][0][fold].assign(fold=fold) for fold in ("a", "b")]
+    rows = pd.concat(reference)[["fold", "stratum", "emotion"]].itertuples(index=False)
+    assert found["unseen"] == sum((stratum, emotion) in cells[fold] for fold, stratum, emotion in rows)
+    assert 0 < found["unseen"] < found["images"]
 
 
 # ------------------------------------------------------------------------------- nothing to compare
@@ -321,7 +402,8 @@ def odd():
 
 def test_markdown_keeps_its_columns_and_lines(table, odd):
     page = markdown(odd).splitlines()
-    header, rule, first, second, blank, *rest = page
+    assert page[0].startswith("- No method here is better than a|b c $x$")  # the verdict comes first
+    header, rule, first, second, blank, *rest = page[page.index("") + 1 :]
     assert header.startswith("| method | seeds |")
     assert rule == "|---" * 9 + "|"
     assert blank == ""
@@ -330,7 +412,7 @@ def test_markdown_keeps_its_columns_and_lines(table, odd):
         assert row.replace("\\|", "").count("|") == (10 if row in (header, first, second) else 4), row
     assert all(row.startswith(("|", "- ")) for row in page if row)
     assert "line 1 line 2 | <b>" in page[-1]
-    assert markdown(table).count("\n- ") == len(notes(table))
+    assert markdown(table).count("\n- ") == len(sentences(table)) - 1 + len(notes(table))
 
 
 def test_csv_holds_the_same_numbers(table, odd):

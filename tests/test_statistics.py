@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats import contingency_tables
 
 from emodo import statistics
 from emodo.records import InputError
-from emodo.statistics import Difference, clusters, differences, holm, student
+from emodo.statistics import Difference, clusters, combined, differences, holm, mcnemar, student
 
 
 def draw(seed, *shape):
@@ -296,3 +297,45 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(seeds, people, spread)
     # What a coverage of 95 to 98 % gives in 99 of 100 such studies. It is above 95 % where trainings differ by chance
     # on single frames only: that is counted twice, between the seeds and between the people.
     assert stats.binom.ppf(0.005, len(found), 0.95) <= hits <= stats.binom.ppf(0.995, len(found), 0.98)
+
+
+# ----------------------------------------------------------------------------------------- McNemar
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (6, 0), (9, 4), (12, 12), (3, 21), (40, 22), (300, 410)])
+def test_mcnemars_p_is_statsmodels_exact_one(gained, lost):
+    method = np.repeat([True, False, True, False], [gained, lost, 17, 5])
+    baseline = np.repeat([False, True, True, False], [gained, lost, 17, 5])
+    found = mcnemar(method, baseline)
+    assert (found.gained, found.lost) == (gained, lost)
+    expected = contingency_tables.mcnemar([[17, gained], [lost, 5]], exact=True)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_mcnemars_p_by_hand():
+    # of six images won by one alone, all by the method: twice 1 / 64
+    assert mcnemar(np.ones(6, bool), np.zeros(6, bool)).p == pytest.approx(2 / 64)
+
+
+def test_mcnemar_takes_the_frames_of_a_sequence_for_more_than_they_are():
+    people = np.random.default_rng(17).random((2, 12)) < [[0.8], [0.5]]
+    frames = np.repeat(people, 10, axis=1)  # each person's ten frames are right or wrong together
+    (clustered,) = [each for each in overall([frames[1:], frames[:1]], np.repeat(np.arange(12), 10)) if each]
+    assert mcnemar(*frames).p < 0.001 < 0.05 < clustered.p
+    assert mcnemar(*people).p > 0.05
+
+
+def test_the_p_values_of_seeds_are_combined_by_the_middle_one():
+    assert combined([0.03]) == 0.03
+    assert combined([0.04, 0.01]) == pytest.approx(2 * 0.01)
+    assert combined([0.01, 0.5, 0.02, 0.03, 0.9]) == pytest.approx(0.03 * 5 / 3)
+    assert combined([0.9, 1.0, 1.0]) == 1
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
+def test_a_combined_p_is_below_5_percent_in_5_percent_at_most_however_seeds_depend(correlation):
+    generator = np.random.default_rng(18)
+    shared, own = generator.normal(size=(4000, 1)), generator.normal(size=(4000, 5))
+    p = 2 * stats.norm.sf(abs(correlation**0.5 * shared + (1 - correlation) ** 0.5 * own))
+    # the binomial's own 99.9 % above 0.05
+    assert np.mean([combined(row) < 0.05 for row in p]) <= stats.binom.ppf(0.999, 4000, 0.05) / 4000

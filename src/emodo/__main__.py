@@ -59,6 +59,7 @@ VERBS = {
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
+    "compare": ("emodo.verdict", "compare", "which method to use: a verdict in words, calibration, cost"),
     "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),
     "experiment cross-dataset": ("emodo.experiment", "cross_dataset", "train on each data set, test on all: a matrix"),
     "demo": ("emodo.demo", "demo", "the main job on generated faces, in a few minutes"),

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emodo import comparison, running, runs, tabular
+from emodo import claims, comparison, running, runs, tabular
 from emodo import search as searching
+from emodo.assessment import unseen
 from emodo.cells import Cell, Entry, entries, outdated, seconds
+from emodo.compared import comparable
 from emodo.files import remove_folder, write_text
 from emodo.grid import RUNS, SEARCH, name_folds, prepare
 from emodo.records import InputError, Unfinished
@@ -174,7 +176,10 @@ def _table(
         told[-1] = {"method": name, "fold": fold(cell), "seed": cell.seed, **told[-1]}
     done = next((cell for cell in cells if outcomes[cell.run].status == "done"), None)
     emotions = runs.task(done.run).emotions if done else ()
-    table = comparison.compare(predictions, folds, emotions, baseline, cluster, replicates)
+    shown = {fold(cell): cell.run for cell in cells if outcomes[cell.run].status == "done"}
+    known = unseen({name: comparable([run])[0] for name, run in shown.items()})
+    table = comparison.compare(predictions, folds, emotions, baseline, cluster, replicates, known.cells)
+    table |= known.told()
     for row in table["methods"]:
         found = took.get(row["name"])
         row["seconds"] = statistics.median(found) if found else None  # a process's first run imports PyTorch
@@ -197,4 +202,4 @@ def _print(table: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(table))
         return
-    tabular.show(comparison.shown(table), comparison.notes(table))
+    tabular.show(comparison.shown(table), comparison.notes(table), claims.sentences(table))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from emodo import metrics, statistics, tabular
+from emodo.claims import decided, sentences
 from emodo.figures import RULE, labels, svg_file
 from emodo.records import InputError, Task
 from emodo.statistics import Cluster, Difference
@@ -32,10 +33,13 @@ def compare(
     baseline: str,
     cluster: Cluster | None = None,
     replicates: int = 10_000,
+    unseen: Mapping[str, frozenset[tuple[str, str]]] | None = None,
 ) -> dict[str, Any]:
     """Compare methods with the baseline, on the test images of all folds together.
 
     predictions: {method: {seed: {fold: table}}}, in the order of the table. A seed counts where it has all folds.
+    unseen: the (stratum, emotion) cells that training showed in none of its images, of each fold; None where that is
+    not known.
     Returns what table.json holds: {"methods": [a row each], ...}; accuracies are fractions, None where there is none.
 
     Raises InputError where two runs of a fold were not tested on the same images, or `cluster` has no column.
@@ -58,7 +62,9 @@ def compare(
         return table | {"images": 0, "methods": [{"name": method, "seeds": []} for method in predictions]}
     images = metrics.pool([reference[fold] for fold in folds])
     chosen, number = statistics.clusters(images, cluster)
+    absent = np.zeros(len(images), bool) if unseen is None else _absent(reference, folds, unseen)
     table |= {"images": len(images), "cluster": chosen, "clusters": int(number.max()) + 1}
+    table["unseen"] = None if unseen is None else int(absent.sum())
     pooled = {
         method: {seed: _aligned(method, seed, tables, reference, folds) for seed, tables in seeds.items()}
         for method, seeds in whole.items()
@@ -69,9 +75,28 @@ def compare(
         truth = images["emotion"].to_numpy(str)
         right = [np.stack([each["predicted"].to_numpy(str) == truth for each in pooled[m].values()]) for m in tested]
         group = np.array([list(emotions).index(emotion) for emotion in truth])
-        found = statistics.differences(right, tested.index(baseline), number, group, len(emotions), replicates)
+        base = tested.index(baseline)
+        found = statistics.differences(right, base, number, group, len(emotions), replicates)
         _add(rows, dict(zip(tested, found, strict=True)), emotions)
+        table["pairs"] = _pairs(rows, dict(zip(tested, right, strict=True)), number, replicates)
+        if 0 < absent.sum() < len(absent):
+            found = statistics.differences(right, base, number, np.where(absent, 0, 1), 1, replicates)
+            of_absent = {name: each[1] for name, each in zip(tested, found, strict=True) if each[1]}
+            for row, difference in _corrected(rows, of_absent):
+                row["unseen_difference"] = difference
     return table | {"methods": rows}
+
+
+def _absent(
+    reference: Mapping[str, pd.DataFrame], folds: Sequence[str], unseen: Mapping[str, frozenset[tuple[str, str]]]
+) -> np.ndarray:
+    """Mark the test images, [N] bool, whose emotion training never showed in their stratum."""
+    cells = [
+        (stratum, emotion) in unseen[fold]
+        for fold in folds
+        for stratum, emotion in zip(reference[fold]["stratum"], reference[fold]["emotion"], strict=True)
+    ]
+    return np.array(cells)
 
 
 def _aligned(
@@ -131,20 +156,53 @@ def _worst(scores: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _add(rows: list[dict[str, Any]], found: Mapping[str, list[Difference | None]], emotions: Sequence[str]) -> None:
-    """Put the differences into the rows, p corrected over all of them."""
+    """Put the differences into the rows; p corrected over all methods, and within a method over its emotions."""
     overall = {method: parts[0] for method, parts in found.items() if parts[0]}
-    corrected = dict(zip(overall, statistics.holm([each.p for each in overall.values()]), strict=True))
-    for row in rows:
-        whole = overall.get(row["name"])
-        if whole is None:
-            continue
+    for row, difference in _corrected(rows, overall):
         of_emotion = {
             emotion: each for emotion, each in zip(emotions, found[row["name"]][1:], strict=True) if each is not None
         }
-        row["difference"] = asdict(whole) | {"p_holm": corrected[row["name"]]}
-        row["emotion_differences"] = {emotion: asdict(each) for emotion, each in of_emotion.items()}
+        row["difference"] = difference
+        by_emotion = statistics.holm([each.p for each in of_emotion.values()])
+        row["emotion_differences"] = {
+            emotion: asdict(each) | {"p_holm": p}
+            for (emotion, each), p in zip(of_emotion.items(), by_emotion, strict=True)
+        }
         row["worse"] = [emotion for emotion, each in of_emotion.items() if each.high < 0]
         row["better"] = [emotion for emotion, each in of_emotion.items() if each.low > 0]
+
+
+def _corrected(
+    rows: Sequence[dict[str, Any]], found: Mapping[str, Difference]
+) -> list[tuple[dict[str, Any], dict[str, float]]]:
+    """Each row that has a difference, and that with its p corrected over all of them."""
+    corrected = dict(zip(found, statistics.holm([each.p for each in found.values()]), strict=True))
+    return [(row, asdict(found[name]) | {"p_holm": corrected[name]}) for row in rows if (name := row["name"]) in found]
+
+
+def _pairs(
+    rows: Sequence[dict[str, Any]], right: Mapping[str, np.ndarray], cluster: np.ndarray, replicates: int
+) -> list[dict[str, Any]]:
+    """The methods that are better than the baseline, each with each: by how much `name` is above `than`.
+
+    The more accurate of two is the first, and pairs of the most accurate come first. p is corrected over all pairs,
+    as which of them is looked at is chosen by the same images.
+    """
+    better = [row for row in rows if "difference" in row and decided(row["difference"]) == "better"]
+    names = [row["name"] for row in sorted(better, key=lambda row: -row["accuracy"]["mean"])]
+    found: list[tuple[str, str, Difference]] = []
+    alike = np.zeros(len(cluster), int)
+    for at, name in enumerate(names):
+        others = names[at + 1 :]
+        of_name = statistics.differences([right[each] for each in (name, *others)], 0, cluster, alike, 0, replicates)
+        # differences are the other's minus that of `name`
+        found += [(name, other, each) for other, (each,) in zip(others, of_name[1:], strict=True) if each]
+    corrected = statistics.holm([each.p for _, _, each in found])
+    return [
+        {"name": name, "than": than, "estimate": -each.estimate, "low": -each.high, "high": -each.low}
+        | {"p": each.p, "p_holm": p}
+        for (name, than, each), p in zip(found, corrected, strict=True)
+    ]
 
 
 # ------------------------------------------------------------------------------------------ shown
@@ -259,8 +317,8 @@ def shown(table: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The table as a Markdown page."""
-    return tabular.markdown(shown(table), notes(table))
+    """The table as a Markdown page, its verdict in words at the top."""
+    return tabular.markdown(shown(table), notes(table), sentences(table))
 
 
 def comma_separated(table: Mapping[str, Any]) -> str:

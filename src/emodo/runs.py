@@ -8,6 +8,7 @@ provenance.json      versions, and the sha256 of the manifest and of the confoun
 metrics.csv          losses by name, one row an epoch; tensorboard/ holds the same
 weights.safetensors  the trained method
 predictions.parquet  one row a test image (see `emodo.metrics`)
+cost.json            seconds of training and testing (null where it was resumed), and the most memory held, in bytes
 scores.json          the scores of these predictions
 """
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CONFIG, TASK, PROVENANCE, WEIGHTS = "config.yaml", "task.json", "provenance.json", "weights.safetensors"
 PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.csv"
+COST = "cost.json"
 CHECKPOINT, CONFOUNDER = "checkpoints/last.ckpt", "confounder.safetensors"
 
 
@@ -112,6 +114,11 @@ def predictions(run: Path) -> pd.DataFrame:
 def scores(run: Path) -> dict[str, Any]:
     """Read the scores of a finished run."""
     return _json(run, SCORES)
+
+
+def cost(run: Path) -> dict[str, float | None]:
+    """Read what a run has cost, {seconds, memory, gpu_memory}; nothing of a run that was made before this was kept."""
+    return _json(run, COST) if (run / COST).is_file() else {}
 
 
 def create_method(config: dict[str, Any]) -> Method:

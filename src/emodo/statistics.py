@@ -149,3 +149,34 @@ def holm(p: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(scaled))
     return [float(value) for value in adjusted]
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Images on which one of two methods alone is right, and the two-sided p that this is chance."""
+
+    gained: int
+    lost: int
+    p: float
+
+
+def mcnemar(right: np.ndarray, baseline: np.ndarray) -> McNemar:
+    """McNemar's test on n images, [n] bool each, whether the method and the baseline are right.
+
+    Of the images on which they differ, each is won by either with probability one half if there is no difference; p is
+    the exact binomial one at any number. It takes every image for an independent observation. Frames of a sequence
+    fail together, so that p is then too small: `differences` draws whole sequences, and is the one to believe.
+    """
+    gained, lost = int((right & ~baseline).sum()), int((~right & baseline).sum())
+    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return McNemar(gained, lost, p)
+
+
+def combined(p: Sequence[float]) -> float:
+    """One p of K tests of the same hypothesis, one a seed: the middle one, the k-th smallest, times K / k.
+
+    It holds however the tests depend on one another, as those of several trainings on the same images do (Rueger,
+    Metrika 25, 1978). For a single test it is its own p.
+    """
+    k = (len(p) + 1) // 2
+    return min(1.0, sorted(p)[k - 1] * len(p) / k)

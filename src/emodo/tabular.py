@@ -9,13 +9,15 @@ from typing import Any
 Rows = Sequence[Sequence[str]]
 
 
-def show(tables: Sequence[tuple[Sequence[str], Rows]], notes: Sequence[str]) -> None:
-    """Print tables, (headings, rows), and notes on stdout; a table without rows is left out."""
+def show(tables: Sequence[tuple[Sequence[str], Rows]], notes: Sequence[str], words: Sequence[str] = ()) -> None:
+    """Print sentences, tables, (headings, rows), and notes on stdout; a table without rows is left out."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 160)
+    for sentence in words:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     for head, body in tables:
         if body:
             shown = Table(box=box.SIMPLE)
@@ -28,10 +30,12 @@ def show(tables: Sequence[tuple[Sequence[str], Rows]], notes: Sequence[str]) -> 
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
 
 
-def markdown(tables: Sequence[tuple[Sequence[str], Rows]], notes: Sequence[str]) -> str:
-    """The same as a Markdown page."""
-    page: list[str] = []
+def markdown(tables: Sequence[tuple[Sequence[str], Rows]], notes: Sequence[str], words: Sequence[str] = ()) -> str:
+    """The same as a Markdown page; a table without rows is left out."""
+    page = [f"- {sentence.replace(chr(10), ' ')}" for sentence in words] + [""] * bool(words)
     for head, body in tables:
+        if not body:
+            continue
         cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (head, *body)]
         written = [f"| {' | '.join(row)} |" for row in cells]
         page += [written[0], "|---" * len(head) + "|", *written[1:], ""]

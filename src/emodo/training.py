@@ -7,10 +7,11 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emodo import __version__, runs
+from emodo import __version__, costs, runs
 from emodo.files import atomic, write_text
 from emodo.methods import ERM, Method
 from emodo.records import InputError, Task, Training
@@ -169,6 +170,7 @@ def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> 
     if not resume and first:
         runs.ensure_absent(run, overwrite)
     manifest = Path(config["manifest"])
+    cost = costs.measured()
     frame, task, method, cells = _prepare(config)
     provenance = _provenance(manifest, config.get("confounder"))
     if resume:
@@ -176,7 +178,7 @@ def _train(run: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> 
     elif first:
         runs.create(run, config, task, provenance, overwrite)
     if _fit(run, config, frame, task, method, cells, resume):
-        _finish(run, config, frame, task, method)
+        _finish(run, config, frame, task, method, (lambda: cost() | {"seconds": None}) if resume else cost)
     return run
 
 
@@ -274,8 +276,15 @@ def _fit(
     return engine.fit(run, method, batches, training, plan, resume)
 
 
-def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, method: Method) -> None:
-    """Write the weights, then the test predictions, then their scores, which mark the run as complete."""
+def _finish(
+    run: Path,
+    config: dict[str, Any],
+    frame: pd.DataFrame,
+    task: Task,
+    method: Method,
+    cost: Callable[[], dict[str, float | None]],
+) -> None:
+    """Write the weights, the test predictions, what it cost, then the scores, which mark the run as complete."""
     from safetensors.torch import save_model
 
     from emodo import metrics
@@ -298,6 +307,7 @@ def _finish(run: Path, config: dict[str, Any], frame: pd.DataFrame, task: Task, 
     )
     with atomic(run / runs.PREDICTIONS) as temporary:
         table.to_parquet(temporary)
+    write_text(run / runs.COST, json.dumps(cost()) + "\n")
     write_text(run / runs.SCORES, json.dumps(metrics.score(table, task), indent=2) + "\n")
 
 
