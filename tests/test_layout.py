@@ -35,6 +35,7 @@ ORDER = [
     ["compared", "claims", "panels"],
     ["accuracies", "average_precision", "comparison", "confusions", "distribution", "explanations"],
     ["assessment", "cases"],
+    ["judgement"],
     ["training", "evaluation", "strata", "faces", "splitting"],
     ["cells"],
     ["running", "space"],

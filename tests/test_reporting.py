@@ -175,8 +175,8 @@ def test_images_and_figures_have_names_of_their_own(page: Page) -> None:
     assert len(ids) == len(set(ids))
     named = {attributes["id"]: text for _, attributes, text in page.all("title") if "id" in attributes}
     shown = [attributes for _, attributes, _ in page.all("svg") if "aria-hidden" not in attributes]
-    # Accuracies, emotions in each stratum, two confusions of emotions in three parts, one of strata, one loss.
-    assert len(shown) == 10
+    # Two of the verdict, accuracies, the strata, two confusions of emotions in three parts, one of strata, one loss.
+    assert len(shown) == 12
     assert all(attributes["role"] == "img" and named[attributes["aria-labelledby"]] for attributes in shown)
     assert "Accuracy: iern 75.0 %; erm 50.0 %" in named.values()
     assert "classifier by epoch: iern 2.5 to 0.5; erm 2.5 to 0.5" in named.values()
@@ -433,6 +433,8 @@ def test_json_has_all_numbers_of_the_page(
     assert iern["command"] in page.texts("pre")
     assert sum(sum(of.values()) for of in told["counts"]["test"].values()) == 72
     assert told["sweep"] is None
+    assert told["verdict"]["sentences"]
+    assert set(told["verdict"]["sentences"]) <= set(page.texts("p"))
 
 
 def test_without_weights_the_page_says_what_is_missing(trained: list[Path], tmp_path: Path) -> None:
@@ -463,6 +465,10 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> Non
         run(tmp_path / seed / "erm", predicted(table, wrong=at), manifest="../faces.csv")
         for at, seed in enumerate(("a", "b"))
     ]
-    names: list[Any] = made(folders).texts("h3")
+    page = made(folders)
+    names: list[Any] = page.texts("h3")
     assert str(folders[0]) in names
     assert str(folders[1]) in names
+    told = f"No verdict: {folders[0]} and {folders[1]} are the same method, seed and test rows: give one."
+    assert told in notes(page)
+    assert "Verdict" not in page.texts("h2")

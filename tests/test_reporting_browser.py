@@ -133,6 +133,7 @@ def test_every_section_and_every_figure_is_there_and_visible(browser: Any) -> No
     look(browser, 1280)
     headings = [heading.text for heading in browser.find_elements("tag name", "h2")]
     assert headings == [
+        "Verdict",
         "Comparison",
         "Images",
         "Emotions in each stratum",

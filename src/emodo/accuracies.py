@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emodo import figures
+from emodo.claims import listed
 from emodo.compared import EVERYWHERE, Data, Run, shown_strata
 from emodo.figures import Cell, Table, percent
 
@@ -18,7 +19,7 @@ def summary(compared: Sequence[Run], data: Data) -> list[str]:
     best, last = ranked[0], ranked[-1]
     gap = 100 * (best.scores["accuracy"] - last.scores["accuracy"])
     said = [
-        f"{' and '.join(run.name for run in compared)} {'were' if several else 'was'} tested on "
+        f"{listed([run.name for run in compared])} {'were' if several else 'was'} tested on "
         f"{'the same ' if several else ''}{n} images of {data.name} (split test), of {len(emotions)} emotions"
         + (f" in {len(strata)} strata of {confounder.column}." if confounder else "."),
         f"{best.name} is right on {percent(best.scores['accuracy'])} of them"

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import emodo
-from emodo import accuracies, average_precision, cases, confusions, distribution, figures, provenance, sensitivity
+from emodo import (
+    accuracies,
+    average_precision,
+    cases,
+    confusions,
+    distribution,
+    figures,
+    judgement,
+    provenance,
+    sensitivity,
+)
 from emodo.compared import Data, Run, comparable, data_of, shown_strata
 from emodo.explanations import Explained, Look, explain
 from emodo.figures import Cell, Table
@@ -38,7 +48,7 @@ def report(
     needs them, and says so.
 
     Args:
-        runs: The folders of one or more finished runs, the baseline first. They must have been tested on the same
+        runs: The folders of one or more finished runs. They must have been tested on the same
             images, with the same emotions and, where they know any, the same strata.
         out: The HTML file to write.
         sweep: The folder of an `emodo sweep`, whose curve is shown too.
@@ -82,6 +92,7 @@ class _Found:
     divided: dict[str, list[dict[str, Any]]]
     notes: list[str]
     swept: Mapping[str, Any] | None
+    verdict: dict[str, Any] | None
 
 
 def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: str) -> _Found:
@@ -93,6 +104,9 @@ def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: st
         notes.append(
             f"Only the networks of the first {MOST_EXPLAINED} of {len(compared)} runs were asked where they look."
         )
+    verdict, why = judgement.judged(compared)
+    if why:
+        notes.append(why)
     scores = {name: each.inside for name, each in explained.items()}
     return _Found(
         compared,
@@ -103,6 +117,7 @@ def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: st
         {run.name: cases.divided(run) for run in compared},
         notes,
         swept,
+        verdict,
     )
 
 
@@ -148,6 +163,7 @@ def _render(found: _Found) -> str:
         summary=(average_precision.summary if several else accuracies.summary)(compared, data),
         unseen=bool(data.unseen),
         notes=[*found.notes, *samples.notes()],
+        verdict=found.verdict and judgement.shown(found.verdict),
         comparison=(average_precision.comparison(compared) if several else accuracies.comparison(compared, data)),
         bars=(average_precision.bars if several else accuracies.bars)(compared),
         images=images,
@@ -201,6 +217,7 @@ def _numbers(found: _Found) -> dict[str, Any]:
     """All numbers of the page, as JSON can hold them; accuracies and probabilities are fractions."""
     data = found.data
     return {
+        "verdict": found.verdict,
         "manifest": data.name,
         "counts": found.counts,
         "unseen": None if data.unseen is None else [list(cell) for cell in sorted(data.unseen)],
