@@ -34,7 +34,6 @@ class Association:
     cramers_v: 0 where they have nothing to do with each other, 1 where one says the other (see `cramers_v`).
     mutual_information: I(E; D). conditional_entropy: H(E|D) / H(E), 1 where the stratum says nothing, 0 where it says
     all. chi_square: Pearson's, of the rows. p: of the test (see `associate`), None with fewer than two clusters.
-    effective_rows: see `effective_rows`.
     """
 
     cramers_v: Estimate
@@ -42,7 +41,6 @@ class Association:
     conditional_entropy: Estimate
     chi_square: float
     p: float | None
-    effective_rows: float
 
 
 def phi_square(counts: np.ndarray) -> np.ndarray:
@@ -59,7 +57,8 @@ def cramers_v(counts: np.ndarray, rows: float | None = None) -> float:
     V' = sqrt(phi'^2 / min(D' - 1, E' - 1)), phi'^2 = max(0, phi^2 - (D - 1)(E - 1) / (n - 1)), D' = D - (D - 1)^2 /
     (n - 1), E' likewise. Strata and emotions without any row do not count.
 
-    rows: n, the number of independent rows; by default all rows of the table. Returns 0 for a single stratum or emotion.
+    rows: n, the number of independent rows; by default all rows of the table. Returns 0 for a single stratum or
+    emotion.
     """
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     d, e = counts.shape
@@ -142,25 +141,8 @@ def draws(clusters: int, replicates: int, seed: int) -> np.ndarray:
     return np.bincount(chosen.ravel(), minlength=clusters * replicates).reshape(replicates, clusters).astype(float)
 
 
-def effective_rows(counts: np.ndarray) -> float:
-    """How many independent rows would scatter as much as these clusters do, infinite where they do not scatter.
-
-    The number of rows divided by the mean design effect (Rao and Scott, Annals of Statistics 12, 1984): the summed
-    variance of the cells' deviations from independence, cluster by cluster, over the same with each row by itself.
-
-    counts: [C, D, E], without empty strata and emotions.
-    """
-    deviation = _deviations(counts)  # [C, D * E]
-    rows, total = counts.sum(), counts.sum(axis=0)
-    d, e = (rows / total.sum(axis=axis) - 1 for axis in (1, 0))  # (1 - p) / p
-    mean = deviation.sum(axis=0)
-    between = float((deviation**2).sum() - (mean**2).sum() / len(counts))
-    within = float((total * np.outer(d, e)).sum() - (mean**2).sum()) / rows  # a row by itself, in the same unit
-    return float(rows * within / between) if between > ROUNDING * rows else math.inf
-
-
 def _deviations(counts: np.ndarray) -> np.ndarray:
-    """What each cluster adds to each cell beyond independence, [C, D * E]; the squares of the sums add up to chi-square.
+    """What each cluster adds to each cell beyond independence, [C, D * E]; the squared sums add up to chi-square.
 
     A row in stratum d with emotion e adds (1 - p_d)(1 - p_e) to its cell, and likewise to the others, over
     sqrt(n p_d p_e).
@@ -189,24 +171,23 @@ def associate(counts: np.ndarray, replicates: int = 2000, seed: int = 0, indepen
     **The intervals.** Clusters are drawn anew with replacement. All three measures are biased on few rows, upwards (the
     entropy downwards), and a redrawn table is so once more. So the estimate is 2 theta - mean(theta*), as always in
     the bootstrap, and the interval that estimate and Student's t times the replicates' standard deviation, cut off at
-    the least and most that can be. Cramer's V is estimated by Bergsma's formula with `effective_rows`, and its interval
-    is that of phi^2. Percentiles of the replicates, twice biased, miss a weak association nearly always
+    the least and most that can be. Cramer's V is Bergsma's, with all rows for n where they are independent; else, with
+    as many as his correction of phi^2, (D - 1)(E - 1) / (n - 1), needs to be the bias that the redrawn clusters show.
+    Its interval is that of phi^2. Percentiles of the replicates, twice biased, miss a weak association nearly always
     (docs/audit.md has the coverage of both).
 
     Args:
         counts: [C, D, E], without empty strata and emotions; D and E are 2 or more.
         replicates: Tables that are drawn, for the test and for the intervals.
         seed: Decides the draws.
-        independent: Whether clusters are single rows, so that no effective number need be estimated.
+        independent: Whether clusters are single rows, as Bergsma takes them.
     """
     clusters, d, e = counts.shape
     total = counts.sum(axis=0)
-    rows, chi = float(total.sum()), float(phi_square(total) * total.sum())
-    effective = rows if independent or clusters < 2 else effective_rows(counts)
-    value = cramers_v(total, max(effective, 1.0))
+    phi, chi = float(phi_square(total)), float(phi_square(total) * total.sum())
     if clusters < 2:
         measures = (Estimate(float(f(total))) for f in (mutual_information, conditional_entropy))
-        return Association(Estimate(value), *measures, chi, None, effective)
+        return Association(Estimate(cramers_v(total)), *measures, chi, None)
     deviation = _deviations(counts)
     signs = np.random.default_rng(seed).integers(0, 2, (replicates, clusters)) * 2.0 - 1
     turned = np.concatenate([((part @ deviation) ** 2).sum(axis=1) for part in _parts(signs, d * e)])
@@ -217,16 +198,16 @@ def associate(counts: np.ndarray, replicates: int = 2000, seed: int = 0, indepen
     for part in _parts(weights, d * e):
         drawn = (part @ flat).reshape(-1, d, e)
         measured.append([phi_square(drawn), mutual_information(drawn), conditional_entropy(drawn)])
-    phi, information, left = (np.concatenate(each) for each in zip(*measured, strict=True))
-    most = min(d, e) - 1
-    square = _interval(float(phi_square(total)), phi, clusters, most)
+    square, information, left = (np.concatenate(each) for each in zip(*measured, strict=True))
+    bias, most = float(square.mean()) - phi, min(d, e) - 1
+    rows = None if independent else 1 + (d - 1) * (e - 1) / max(bias, ROUNDING)
+    between = _interval(phi, square, clusters, most)
     return Association(
-        Estimate(value, *(math.sqrt((end or 0.0) / most) for end in (square.low, square.high))),
+        Estimate(cramers_v(total, rows), *(math.sqrt((end or 0.0) / most) for end in (between.low, between.high))),
         _interval(float(mutual_information(total)), information, clusters, math.log(most + 1)),
         _interval(float(conditional_entropy(total)), left, clusters, 1.0),
         chi,
         p,
-        effective,
     )
 
 
