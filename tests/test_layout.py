@@ -41,7 +41,7 @@ ORDER = [
     ["training", "evaluation", "audit", "strata", "faces", "splitting"],
     ["cells"],
     ["running", "space"],
-    ["grid", "search", "sensitivity", "trials", "provenance"],
+    ["grid", "search", "sensitivity", "trials", "biases", "provenance"],
     ["reporting"],
     ["demo", "benchmark", "verdict", "sweep", "experiment"],
     ["__main__"],

@@ -175,8 +175,8 @@ def test_images_and_figures_have_names_of_their_own(page: Page) -> None:
     assert len(ids) == len(set(ids))
     named = {attributes["id"]: text for _, attributes, text in page.all("title") if "id" in attributes}
     shown = [attributes for _, attributes, _ in page.all("svg") if "aria-hidden" not in attributes]
-    # Two of the verdict, accuracies, the strata, two confusions of emotions in three parts, one of strata, one loss.
-    assert len(shown) == 12
+    # Two of the verdict, the audit, accuracies, the strata, two confusions of emotions in three parts, one of strata, one loss.
+    assert len(shown) == 13
     assert all(attributes["role"] == "img" and named[attributes["aria-labelledby"]] for attributes in shown)
     assert "Accuracy: iern 75.0 %; erm 50.0 %" in named.values()
     assert "classifier by epoch: iern 2.5 to 0.5; erm 2.5 to 0.5" in named.values()
@@ -298,6 +298,7 @@ def test_without_manifest_or_images_the_page_says_so(tmp_path: Path) -> None:
 
     (tmp_path / "faces.csv").unlink()
     bare = made([folder])
+    assert "What a model could cheat with" not in bare.texts("h2")
     assert any("manifest cannot be used" in note and "faces.csv" in note for note in notes(bare))
     assert not bare.all("img")
     assert "Test: 12 images" in bare.texts("caption")
@@ -433,6 +434,8 @@ def test_json_has_all_numbers_of_the_page(
     assert iern["command"] in page.texts("pre")
     assert sum(sum(of.values()) for of in told["counts"]["test"].values()) == 72
     assert told["sweep"] is None
+    assert f"The audit of the training rows: {told['audit']['verdict']}." in page.texts("p")
+    assert told["audit"]["columns"][0]["column"] == "source"
     assert told["verdict"]["sentences"]
     assert set(told["verdict"]["sentences"]) <= set(page.texts("p"))
 

@@ -134,6 +134,7 @@ def test_every_section_and_every_figure_is_there_and_visible(browser: Any) -> No
     headings = [heading.text for heading in browser.find_elements("tag name", "h2")]
     assert headings == [
         "Verdict",
+        "What a model could cheat with",
         "Comparison",
         "Images",
         "Emotions in each stratum",

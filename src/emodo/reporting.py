@@ -12,6 +12,7 @@ import emodo
 from emodo import (
     accuracies,
     average_precision,
+    biases,
     cases,
     confusions,
     distribution,
@@ -93,6 +94,7 @@ class _Found:
     notes: list[str]
     swept: Mapping[str, Any] | None
     verdict: dict[str, Any] | None
+    audit: dict[str, Any] | None
 
 
 def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: str) -> _Found:
@@ -104,9 +106,9 @@ def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: st
         notes.append(
             f"Only the networks of the first {MOST_EXPLAINED} of {len(compared)} runs were asked where they look."
         )
-    verdict, why = judgement.judged(compared)
-    if why:
-        notes.append(why)
+    verdict, undecided = judgement.judged(compared)
+    audit, unaudited = biases.audited_by(compared[0], data)
+    notes += [note for note in (undecided, unaudited) if note]
     scores = {name: each.inside for name, each in explained.items()}
     return _Found(
         compared,
@@ -118,6 +120,7 @@ def _found(compared: list[Run], swept: Mapping[str, Any] | None, accelerator: st
         notes,
         swept,
         verdict,
+        audit,
     )
 
 
@@ -163,6 +166,7 @@ def _render(found: _Found) -> str:
         summary=(average_precision.summary if several else accuracies.summary)(compared, data),
         unseen=bool(data.unseen),
         notes=[*found.notes, *samples.notes()],
+        audit=found.audit and biases.shown(found.audit),
         verdict=found.verdict and judgement.shown(found.verdict),
         comparison=(average_precision.comparison(compared) if several else accuracies.comparison(compared, data)),
         bars=(average_precision.bars if several else accuracies.bars)(compared),
@@ -218,6 +222,7 @@ def _numbers(found: _Found) -> dict[str, Any]:
     data = found.data
     return {
         "verdict": found.verdict,
+        "audit": found.audit,
         "manifest": data.name,
         "counts": found.counts,
         "unseen": None if data.unseen is None else [list(cell) for cell in sorted(data.unseen)],
