@@ -175,7 +175,7 @@ def test_images_and_figures_have_names_of_their_own(page: Page) -> None:
     assert len(ids) == len(set(ids))
     named = {attributes["id"]: text for _, attributes, text in page.all("title") if "id" in attributes}
     shown = [attributes for _, attributes, _ in page.all("svg") if "aria-hidden" not in attributes]
-    # Two of the verdict, the audit, accuracies, the strata, two confusions of emotions in three parts, one of strata, one loss.
+    # Two of the verdict, the audit, accuracies, strata, two confusions in three parts, one of the stratum, one loss.
     assert len(shown) == 13
     assert all(attributes["role"] == "img" and named[attributes["aria-labelledby"]] for attributes in shown)
     assert "Accuracy: iern 75.0 %; erm 50.0 %" in named.values()
