@@ -138,6 +138,7 @@ def examine(
     Raises InputError where one emotion is all there is, no row is of that split, or no column can be audited.
     """
     import numpy as np
+    import pandas as pd
 
     from emodo import audited
     from emodo.characteristics import characteristics, described
@@ -145,8 +146,6 @@ def examine(
     from emodo.multilabel import apart, multi_hot
     from emodo.remedies import gaps, possible
     from emodo.statistics import holm
-    from emodo.telling import narrowed, tell
-    from emodo.telling import sample as drawn
 
     part = split if "split" in frame and split != "all" else None
     rows = frame.loc[frame["split"] == part] if part else frame
@@ -160,11 +159,13 @@ def examine(
         )
     found, skipped = characteristics(rows, name, columns, bins)
     shown = multi_hot(rows.loc[:, "emotion"], names)
-    cluster = np.unique(subject_key(rows).to_numpy(str), return_inverse=True)[1]
+    cluster = pd.factorize(subject_key(rows), sort=True)[0]
     told = [described(one, shown, names, cluster, replicates, seed) for one in found]
 
     looked = None
     if features is not None:
+        from emodo.telling import drawn, narrowed, tell
+
         looked = drawn(cluster, sample, seed)
         seen = narrowed(features(rows.iloc[looked]), seed)
         for one, each in zip(told, found, strict=True):
@@ -175,8 +176,9 @@ def examine(
         one["biased"] = p is not None and p < audited.SURE
         one.setdefault("image", None)
         one["danger"] = audited.danger(one)
-        one["gaps"] = gaps(np.array(one["counts"]), np.array(one["rows"]), each.strata, names)
-        able, others = possible(rows, name, each.column, each.stratum, each.strata)
+        counts = np.array(one["counts"])
+        one["gaps"] = gaps(counts, np.array(one["rows"]), each.strata, names)
+        able, others = possible(rows, name, each.column, each.strata, names, counts)
         one["methods"] = {"possible": able, "impossible": others}
     result: dict[str, Any] = {
         "manifest": str(name),

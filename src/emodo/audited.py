@@ -98,9 +98,10 @@ def _ranking(columns: Sequence[dict[str, Any]]) -> tuple[Sequence[str], Rows]:
     rows: list[list[str]] = []
     for one in columns:
         found, bayes, image, worst = one["association"], one["bayes"], one["image"], one["gaps"]["worst"]
-        told = (
-            "" if image is None else f"{tabular.with_interval(image['accuracy'], image)} ({100 * image['chance']:.0f})"
-        )
+        told = ""
+        if image is not None:
+            right, low, high, chance = (100 * image[key] for key in ("accuracy", "low", "high", "chance"))
+            told = f"{right:.0f} [{low:.0f}, {high:.0f}] ({chance:.0f})"
         rows.append(
             [
                 one["column"],

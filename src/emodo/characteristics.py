@@ -104,7 +104,7 @@ def _bins_of(column: str, text: pd.Series, bins: Sequence[float | str]) -> list[
     if own:
         return own
     known = text.dropna().drop_duplicates()
-    numbers = pd.Series(pd.to_numeric(known, errors="coerce"), dtype=float).to_numpy()
+    numbers = _numbers(known)
     if len(known) <= binning.MOST or not np.isfinite(numbers).all():
         return []
     if len(known) == len(text) and (numbers % 1 == 0).all():
@@ -139,17 +139,19 @@ def _one_to_one(one: np.ndarray, other: np.ndarray) -> bool:
 def _characteristic(
     frame: pd.DataFrame, name: Path, column: str, text: pd.Series, bins: list[float | str]
 ) -> Characteristic:
-    if bins:
-        names = binning.product(frame, np.ones(len(frame), bool), name, [column], bins).astype(str)
-    else:
-        names = text.fillna(f"unknown {column}").to_numpy(str)
-    strata, stratum = np.unique(names, return_inverse=True)
-    if bins:  # groups of numbers in their order
-        numbers = pd.Series(pd.to_numeric(text, errors="coerce"), dtype=float).fillna(np.inf).to_numpy()
-        least = pd.Series(numbers).groupby(stratum).min().to_numpy()
+    every = np.ones(len(frame), bool)
+    names = binning.product(frame, every, name, [column], bins) if bins else text.fillna(f"unknown {column}")
+    stratum, strata = pd.factorize(pd.Series(names, dtype="str"), sort=True)
+    if bins:  # groups of numbers in their order, those without one last
+        least = np.full(len(strata), np.inf)
+        np.minimum.at(least, stratum, np.nan_to_num(_numbers(text), nan=np.inf))
         order = np.argsort(least, kind="stable")
         strata, stratum = strata[order], np.argsort(order)[stratum]
-    return Characteristic(column, tuple(strata.tolist()), stratum, int(text.isna().sum()), bool(bins))
+    return Characteristic(column, tuple(str(each) for each in strata), stratum, int(text.isna().sum()), bool(bins))
+
+
+def _numbers(text: pd.Series) -> np.ndarray:
+    return pd.Series(pd.to_numeric(text, errors="coerce"), dtype=float).to_numpy()
 
 
 # ---------------------------------------------------------------------------------------------- numbers

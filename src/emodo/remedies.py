@@ -67,22 +67,25 @@ def all_methods() -> dict[str, type[Method]]:
 
 
 def possible(
-    frame: pd.DataFrame, name: Path, column: str, stratum: np.ndarray, strata: tuple[str, ...]
+    frame: pd.DataFrame, name: Path, column: str, strata: tuple[str, ...], emotions: tuple[str, ...], counts: np.ndarray
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Which methods can be trained on these rows with this confounder: each is asked by the checks of `emodo train`.
 
-    frame: rows of a manifest. name: what messages call it. stratum: [N] int, of the column's `strata`. Returns the
-    possible ones, and the others in groups with the same reason, `methods` and `why`. No network is built.
+    frame: rows of a manifest. name: what messages call it. counts: [D, E], rows of each of the column's `strata` and
+    emotion. Returns the possible ones, and the others in groups with the same reason, `methods` and `why`. No network
+    is built.
     """
+    import pandas as pd
+
     from emodo.data import check_boxes, training_cells
     from emodo.methods.curriculum import Curriculum, default_levels
-    from emodo.multilabel import apart, several
+    from emodo.multilabel import several
 
-    emotion = frame.loc[:, "emotion"]
     prior = (1 / len(strata),) * len(strata)
-    task = Task(tuple(sorted(set(apart(emotion)))), Confounder(column, strata, prior), bool(several(emotion).any()))
-    # one row of each cell stands for all: the checks ask which cells there are
-    cells = frame.assign(**{column: np.array(strata, object)[stratum]})[["emotion", column]].drop_duplicates()
+    task = Task(emotions, Confounder(column, strata, prior), bool(several(frame.loc[:, "emotion"]).any()))
+    # a row of each cell stands for all its rows: asked is which cells there are
+    filled = [(emotions[e], strata[d]) for d, e in np.argwhere(counts > 0).tolist()]
+    cells = pd.DataFrame(filled, columns=["emotion", column])
     able: list[str] = []
     reasons: dict[str, list[str]] = {}
     for called, kind in all_methods().items():
@@ -101,8 +104,7 @@ def possible(
             try:
                 training_cells(cells, task, name, called)
             except InputError:
-                empty = len(strata) * len(task.emotions) - len(set(zip(*cells.to_numpy(str).T.tolist(), strict=True)))
-                why = f"every (stratum x emotion) cell needs an image, and {empty} have none"
+                why = f"every (stratum x emotion) cell needs an image, and {counts.size - len(cells)} have none"
                 reasons.setdefault(why, []).append(called)
                 continue
         able.append(called)

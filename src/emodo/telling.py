@@ -183,7 +183,7 @@ def _discriminate(features: np.ndarray, code: np.ndarray, asked: np.ndarray) -> 
     return there[(asked @ weights - (means * weights.T).sum(axis=1) / 2).argmax(axis=1)]
 
 
-def sample(cluster: np.ndarray, most: int, seed: int) -> np.ndarray:
+def drawn(cluster: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Rows to look at, in their order: whole clusters at random, until there are `most` rows or more; all if fewer."""
     if len(cluster) <= most:
         return np.arange(len(cluster))
