@@ -55,6 +55,7 @@ VERBS = {
     "split cell": ("emodo.splitting", "split_cell", "leave (emotion x stratum) cells out"),
     "split official": ("emodo.splitting", "split_official", "the manifest's own split, checked"),
     "leakage": ("emodo.leakage", "leakage", "what test shares with train: sequences, people, copies of images"),
+    "audit": ("emodo.audit", "audit", "what a model could cheat with in this data, before any training"),
     "strata": ("emodo.strata", "strata", "strata from columns, scenes, looks or errors; a dictionary of contexts"),
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),

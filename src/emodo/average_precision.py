@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emodo import figures
+from emodo.claims import listed
 from emodo.compared import Data, Run
 from emodo.figures import Cell, Table, percent
 
@@ -17,7 +18,7 @@ def summary(compared: Sequence[Run], data: Data) -> list[str]:
     ranked = sorted(compared, key=_mean, reverse=True)
     best, last = ranked[0], ranked[-1]
     said = [
-        f"{' and '.join(run.name for run in compared)} {'were' if several else 'was'} tested on "
+        f"{listed([run.name for run in compared])} {'were' if several else 'was'} tested on "
         f"{'the same ' if several else ''}{n} images of {data.name} (split test), which may show several of "
         f"{len(emotions)} emotions" + (f" in {len(strata)} strata of {confounder.column}." if confounder else "."),
         f"{best.name} has a mean average precision of {percent(_mean(best))}"

@@ -14,13 +14,14 @@ import pandas as pd
 import yaml
 
 from emodo import manifest
-from emodo.figures import Place
 from emodo.metrics import score
 from emodo.multilabel import JOIN
 from emodo.records import InputError, Task
 from emodo.runs import CONFIG, METRICS, PROVENANCE, config, predictions, provenance, scores, task
+from emodo.thumbnails import Place
 
 EVERYWHERE = "all images"  # stands for the stratum where the data has none
+MOST_STRATA = 12  # a table of more is no longer read; the strata with most test images are shown
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Data:
 
     images: of each (split, stratum, emotion), all places; None for an image whose manifest is gone. A row of several
     emotions is in each. rows: how many there are of each split.
-    test: the place of each row of the predictions, None where the manifest has it no longer.
+    test: the place of each row of the predictions, None where the manifest has it no longer; matched: its row there,
+    counted from 0 in `frame`, the manifest as loaded, which is None where it cannot be used.
     unseen: the (stratum, emotion) cells without a training image; None where that is not known.
     """
 
@@ -56,6 +58,8 @@ class Data:
     rows: dict[str, int]
     unseen: frozenset[tuple[str, str]] | None = None
     notes: tuple[str, ...] = ()
+    frame: pd.DataFrame | None = None
+    matched: tuple[int | None, ...] = ()
 
 
 def comparable(folders: Sequence[Path]) -> list[Run]:
@@ -162,6 +166,15 @@ def _scored(run: Run, first: Run, grouped: Run) -> Run:
         raise InputError(f"{run.name}: {problem}") from None
 
 
+def shown_strata(run: Run, most: int = MOST_STRATA) -> tuple[list[str], str]:
+    """The strata with most test images, in the order of the task, and what to say where some are left out."""
+    found = run.scores["strata"]
+    largest = sorted(found, key=lambda stratum: -found[stratum]["n"])[:most]
+    shown = [stratum for stratum in found if stratum in largest]
+    left_out = f"; the {most} of {len(found)} strata with most test images" if len(shown) < len(found) else ""
+    return shown, left_out
+
+
 def data_of(run: Run) -> Data:
     """Read the run's manifest, as far as it is still there."""
     file = run.manifest
@@ -185,12 +198,12 @@ def data_of(run: Run) -> Data:
     places, splits, emotions = _places(rows), list(rows["split"]), list(rows["emotion"])
     strata = strata_of(rows, column) if column else [EVERYWHERE] * len(rows)
     images = _grouped(splits, strata, emotions, places)
-    left: dict[str, list[Place | None]] = {}
-    for path, split, place in zip(rows["path"], splits, places, strict=True):
+    left: dict[str, list[int]] = {}
+    for at, (path, split) in enumerate(zip(rows["path"], splits, strict=True)):
         if split == "test":
-            left.setdefault(path, []).append(place)
-    test = [left[path].pop(0) if left.get(path) else None for path in paths]
-    changed = None in test or any(left.values()) or _changed(run)
+            left.setdefault(path, []).append(at)
+    matched = tuple(left[path].pop(0) if left.get(path) else None for path in paths)
+    changed = None in matched or any(left.values()) or _changed(run)
     note = "The manifest has changed since the training: the runs may have seen other images than these."
     unseen = frozenset(
         (stratum, emotion)
@@ -198,7 +211,16 @@ def data_of(run: Run) -> Data:
         for emotion in run.task.emotions
         if ("train", stratum, emotion) not in images
     )
-    return Data(file.name, images, test, dict(Counter(splits)), unseen if column else None, (note,) if changed else ())
+    return Data(
+        file.name,
+        images,
+        [None if at is None else places[at] for at in matched],
+        dict(Counter(splits)),
+        unseen if column else None,
+        (note,) if changed else (),
+        rows,
+        matched,
+    )
 
 
 def _changed(run: Run) -> bool:

@@ -79,7 +79,9 @@ def demo(out: Path = Path("runs/demo"), fold: int = 1, seed: int = 0, subjects: 
         folders.append(run)
         compared.append((type(method).__name__, runs.scores(run), json.loads((inside / runs.SCORES).read_text())))
     _compare(compared)
-    return report(folders, out / "report.html", overwrite=True)
+    page = out / "report.html"
+    report(folders, page, accelerator="cpu", overwrite=True)
+    return page
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Figures as inline SVG, tables, and thumbnails as data: addresses, for a page that loads nothing.
+"""Figures as inline SVG, and tables, for a page that loads nothing.
 
 A figure is drawn with stand-in colours that become CSS variables of the page, so that it follows the reader's
 light or dark theme; its text stays text, to be read aloud, searched and copied. Sizes are in CSS pixels.
@@ -6,13 +6,12 @@ light or dark theme; its text stays text, to be read aloud, searched and copied.
 
 from __future__ import annotations
 
-import base64
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUN_COLOURS = 8  # --run-0 .. --run-7 in the template; a ninth run takes the first colour again
+SHRUNK = 0.8  # of a figure's width
+PANELS = 5  # side by side; more go below
 DASHES = ("solid", "dashed", "dashdot", "dotted")  # colours alone are not told apart by every reader
-MAX_PIXELS = 50_000_000  # a header may claim any size; decoding is refused beyond this
-THUMBNAIL = 96
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "h")  # a stratum has a mark, for the same reason
 
 INK, SHADE, RULE = "#010203", "#040506", "#070809"
 VARIABLES = {INK: "var(--ink)", SHADE: "var(--shade)", RULE: "var(--rule)"} | {
@@ -55,10 +55,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 
-
-Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels
-Place = tuple[Path, Box | None]  # where an image lies, and the person in it
 Series = tuple[int, np.ndarray, np.ndarray]  # a run's place among the runs, epochs [T], values [T]
+Drawing = tuple[str, tuple[float, float], Callable[["Figure"], None]]  # title, size of the axes, what draws into them
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def confusion(name: str, title: str, found: dict[str, Any]) -> tuple[str, Table]
         ]
         body.append((truth, [*cells, Cell(str(total[at]))]))
     table = Table(f"{title}: images, and share of the row", "true", [*found["columns"], "images"], body)
-    return _svg(name, title, (side * len(columns), side * len(rows)), draw), table
+    return svg(name, title, (side * len(columns), side * len(rows)), draw), table
 
 
 def joined(found: dict[str, Any], shown: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +174,7 @@ def bars(
         axes.set_yticks(range(len(groups)), labels(groups))
         axes.tick_params(axis="y", length=0)
 
-    return _svg(name, title, (230, len(groups) * (14 * len(values) + 10)), draw)
+    return svg(name, title, (230, len(groups) * (14 * len(values) + 10)), draw)
 
 
 def curves(name: str, loss: str, runs: Sequence[str], series: Sequence[Series]) -> str:
@@ -203,7 +201,79 @@ def curves(name: str, loss: str, runs: Sequence[str], series: Sequence[Series]) 
         axes.grid(axis="y", color=RULE, alpha=0.5, linewidth=0.5)
 
     ends = "; ".join(f"{runs[at]} {_ends(values)}" for at, _, values in series)
-    return _svg(name, f"{loss} by epoch: {ends}", (230, 130), draw)
+    return svg(name, f"{loss} by epoch: {ends}", (230, 130), draw)
+
+
+def distribution(
+    name: str, title: str, panels: Sequence[str], groups: Sequence[str], values: Sequence[Sequence[Sequence[float]]]
+) -> str:
+    """Draw how a stratum's images are spread over the emotions, a panel a stratum.
+
+    values: [panels][groups][2], the share of the stratum's images in training (filled) and in the test (outlined).
+    """
+    across = min(PANELS, len(panels))
+    down = -(-len(panels) // across)
+    width, height = 128, 22 * len(groups)
+    limit = min(100, 10 * -(-int(100 * np.max(values)) // 10) + 10)
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(
+            down, across, sharex=True, sharey=True, squeeze=False, gridspec_kw={"wspace": 0.12, "hspace": 32 / height}
+        )
+        for at, axes in enumerate(grid.flat):
+            if at >= len(panels):
+                axes.set_visible(False)
+                continue
+            shares = 100 * np.array(values[at])
+            places = np.arange(len(groups))
+            axes.barh(places - 0.2, shares[:, 0], 0.36, color=SHADE)
+            axes.barh(places + 0.2, shares[:, 1], 0.36, fill=False, edgecolor=INK, linewidth=1)
+            axes.set(xlim=(0, limit), xticks=(0, limit / 2), ylim=(len(groups) - 0.5, -0.5))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_title(textwrap.shorten(labels([panels[at]])[0], 22, placeholder="..."), fontsize=9)
+            axes.set_yticks(places, labels(groups))
+            axes.tick_params(axis="y", length=0)
+            if at + across >= len(panels):
+                axes.tick_params(labelbottom=True)
+                axes.set_xlabel("images in %")
+
+    return svg(name, title, (width * across, (height + 32) * down - 32), draw)
+
+
+def scatter(
+    name: str,
+    title: str,
+    groups: Sequence[tuple[str, np.ndarray]],
+    centers: Sequence[tuple[int, np.ndarray]],
+    others: np.ndarray,
+) -> str:
+    """Draw points in a plane, a colour and a mark a group, and a star where a group's center is.
+
+    groups: the name and points, [n, 2], of each. centers: the number of the group and the place, [2], of each. others:
+    points of no group, gray.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot(others[:, 0], others[:, 1], "o", color=RULE, markersize=2.5, alpha=0.6)
+        for at, (_, points) in enumerate(groups):
+            axes.plot(
+                points[:, 0],
+                points[:, 1],
+                MARKS[at % len(MARKS)],
+                linestyle="none",
+                color=_run_colour(at),
+                markersize=4,
+                markeredgewidth=0,
+                alpha=0.75,
+            )
+        for at, (x, y) in centers:
+            axes.plot([x], [y], "*", color=_run_colour(at), markeredgecolor=INK, markeredgewidth=1.2, markersize=16)
+        axes.set(xticks=(), yticks=())
+        axes.margins(0.08)
+        axes.spines[:].set_visible(True)
+
+    return svg(name, title, (300, 260), draw)
 
 
 def by_name(tables: Sequence[pd.DataFrame]) -> dict[str, list[Series]]:
@@ -229,63 +299,6 @@ def loss_table(runs: Sequence[str], losses: dict[str, list[Series]]) -> Table:
     return Table("Each loss in the first and the last epoch", "loss", runs, rows)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The thumbnails made so far; None for an image that could not be read."""
-
-    made: dict[Place, str | None] = field(default_factory=dict[Place, str | None])
-
-    def image(self, place: Place | None) -> str:
-        """Give the thumbnail of the image at `place`, "" where there is none."""
-        if place and place not in self.made:
-            self.made[place] = thumbnail(*place)
-        return (place and self.made[place]) or ""
-
-    def notes(self) -> list[str]:
-        """Say how many images could not be shown, if any."""
-        lost = sum(image is None for image in self.made.values())
-        return (
-            [
-                f"{lost} of {len(self.made)} sample images could not be shown: they are missing, unreadable, "
-                f"or larger than {MAX_PIXELS // 1_000_000} megapixels."
-            ]
-            if lost
-            else []
-        )
-
-
-def thumbnail(file: Path, box: Box | None = None) -> str | None:
-    """Read an image as a small JPEG in a data: address, or None where it is missing, broken or too large.
-
-    The longer side becomes 96 pixels, the proportions stay. The box is drawn as a frame: it is the person
-    whom the row is about. The header's size is checked before anything is decoded: a file of a few kilobytes
-    can claim more pixels than there is memory.
-    """
-    from PIL import Image, ImageDraw
-
-    # Pillow warns and raises by itself only far above the limit here.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(file) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    return None
-                image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))  # JPEG decodes small: faster
-                small = image.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return None
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-    if box:
-        x, y = small.width / width, small.height / height
-        corners = (box[0] * x, box[1] * y, box[2] * x - 1, box[3] * y - 1)
-        if corners[0] <= corners[2] and corners[1] <= corners[3]:
-            ImageDraw.Draw(small).rectangle(corners, outline="#ffd400")
-    held = io.BytesIO()
-    small.save(held, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(held.getvalue()).decode("ascii")
-
-
 def _run_colour(slot: int) -> str:
     return f"#0a0b0{slot % RUN_COLOURS}"
 
@@ -305,8 +318,8 @@ def svg_file(title: str, size: tuple[float, float], draw: Callable[[Figure], Non
     return STAND_IN.sub(lambda found: COLOURS[found[0]], text)
 
 
-def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """Draw into axes of `size` and return an <svg> element whose ids begin with `name`."""
+def svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Draw into axes of `size`, for a page: an <svg> element whose ids begin with `name`."""
     return _inline(ElementTree.fromstring(_saved(name, size, draw)), name, labels([title])[0])
 
 
@@ -338,9 +351,9 @@ def _saved(
     return written.getvalue()
 
 
-def _inline(svg: ElementTree.Element, name: str, title: str) -> str:
+def _inline(root: ElementTree.Element, name: str, title: str) -> str:
     """Make a file's SVG part of a page: own ids, the page's colours and font, a title, nothing else."""
-    for element in svg.iter():
+    for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         for child in list(element):
             # The style sheet inside would apply to the whole page.
@@ -357,10 +370,12 @@ def _inline(svg: ElementTree.Element, name: str, title: str) -> str:
                 value = re.sub(r"font-family:[^;]*;?", "", value)
                 value = STAND_IN.sub(lambda found: VARIABLES[found[0]], value)
             element.set(key, value)
-    svg.attrib.pop("version", None)
-    svg.set("role", "img")
-    svg.set("aria-labelledby", f"{name}-title")
+    root.attrib.pop("version", None)
+    # A narrow page shrinks a figure while its text can still be read; below that the figure scrolls.
+    root.set("style", f"min-width: {SHRUNK * 4 / 3 * float(root.attrib['width'].removesuffix('pt')):.0f}px")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title")
     heading = ElementTree.Element("title", {"id": f"{name}-title"})
     heading.text = title
-    svg.insert(0, heading)
-    return ElementTree.tostring(svg, encoding="unicode")
+    root.insert(0, heading)
+    return ElementTree.tostring(root, encoding="unicode")

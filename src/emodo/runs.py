@@ -151,6 +151,9 @@ def load_method(run: Path) -> Method:
 
     settings = config(run)
     method = create_method(settings)
+    lacking = [name for name in ("backbone", "size", "max_pixels") if name not in settings]
+    if lacking:
+        raise InputError(f"{run / CONFIG} is damaged: it lacks {', '.join(lacking)}")
     method.build(task(run), create_backbone(settings["backbone"], settings["size"], pretrained=False))
     try:
         load_model(method, _file(run, WEIGHTS))

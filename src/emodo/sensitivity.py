@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from emodo.figures import RULE, SHADE, svg_file
+from emodo.figures import RULE, SHADE, Drawing, svg_file
 from emodo.space import Part
 from emodo.statistics import over_seeds
 from emodo.tabular import counted, with_interval
@@ -170,7 +170,13 @@ def comma_separated(table: Mapping[str, Any]) -> str:
 
 
 def figure(table: Mapping[str, Any]) -> str | None:
-    """The table as a figure, SVG: a curve, a heat map, or a panel a parameter; None where every setting failed.
+    """`drawing` as a file, SVG."""
+    drawn = drawing(table)
+    return drawn and svg_file(*drawn)
+
+
+def drawing(table: Mapping[str, Any]) -> Drawing | None:
+    """The table as a figure: a curve, a heat map, or a panel a parameter; None where every setting failed.
 
     One parameter of a grid is a curve, with the interval of the mean as a band and every seed as a point; two are a
     heat map. More parameters, or a search's, are points, a panel a parameter.
@@ -181,13 +187,13 @@ def figure(table: Mapping[str, Any]) -> str | None:
     names, parts, method = list(table["varied"]), table["parts"], table["method"]
     title = f"{method}, accuracy in % by {', '.join(names)}"
     if table["kind"] == "grid" and len(names) == 1:
-        return svg_file(title, (440, 260), lambda figure: _curve(figure.subplots(), method, names[0], parts, rows))
+        return title, (440, 260), lambda figure: _curve(figure.subplots(), method, names[0], parts, rows)
     if table["kind"] == "grid" and len(names) == 2:
         across, down = (table["varied"][name] for name in names)
         width, gap = 52 * len(across), 24
         size = (len(parts) * width + (len(parts) - 1) * gap, 34 * len(down))
-        return svg_file(title, size, lambda figure: _heat(figure, gap / width, names, across, down, parts, rows))
-    return svg_file(title, (210 * len(names), 220), lambda figure: _panels(figure, names, parts, rows))
+        return title, size, lambda figure: _heat(figure, gap / width, names, across, down, parts, rows)
+    return title, (210 * len(names), 220), lambda figure: _panels(figure, names, parts, rows)
 
 
 def _curve(axes: Axes, method: str, name: str, parts: Sequence[Part], rows: Sequence[Mapping[str, Any]]) -> None:

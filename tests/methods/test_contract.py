@@ -443,6 +443,18 @@ def test_of_several_emotions_saved_and_loaded_it_predicts_the_same(of_several, t
     assert torch.equal(said(again, unlabelled()).logits, said(of_several, unlabelled()).logits)
 
 
+def test_it_tells_its_context_or_that_it_has_none(method):
+    batch = unlabelled()
+    with torch.no_grad():
+        context = method.eval().context(batch)
+    assert (context is None) == (type(method) not in (Disentanglement, IERN))
+    if context is not None:
+        assert context.features.shape == (5, 16, 2, 2)
+        named = method.context_discriminator(context.features)  # what the method itself takes for the stratum
+        assert torch.equal(named, said(method, batch).confounder_logits)
+        assert context.centers is getattr(method, "centers", None)
+
+
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_it_knows_how_its_images_are_drawn(name):
     assert SMALL[name]().sampling == ("balanced" if name == "Resampling" else "shuffled")

@@ -27,6 +27,16 @@ class Prediction(NamedTuple):
     confounder_logits: Tensor | None = None
 
 
+class Context(NamedTuple):
+    """What a method holds for the context of B images.
+
+    features: [B, C, h, w]. centers: [K, C, h, w], one a stratum, where the method learns them.
+    """
+
+    features: Tensor
+    centers: Tensor | None = None
+
+
 class Method(nn.Module, ABC):
     """A way to train an emotion recogniser.
 
@@ -75,6 +85,10 @@ class Method(nn.Module, ABC):
     def predict(self, batch: Batch) -> Prediction:
         """All that the method knows of a batch; here, its logits."""
         return Prediction(self(batch))
+
+    def context(self, batch: Batch) -> Context | None:
+        """The context of a batch, where the method separates it from the emotion; here, nothing."""
+        return None
 
     def fold(self) -> None:
         """Make the method predict faster: BatchNorm goes into the convolutions, and it cannot be trained further."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from emodo import losses
 from emodo.methods.adjustment import emotion_log_prior
-from emodo.methods.base import Method, Prediction, Terms
+from emodo.methods.base import Context, Method, Prediction, Terms
 from emodo.networks import (
     Backbone,
     Block,
@@ -152,6 +152,9 @@ class Disentanglement(_Disentangling):
             confounder_logits=self.context_discriminator(self.context_generator(features)),
         )
 
+    def context(self, batch: Batch) -> Context:
+        return Context(self.context_generator(self.backbone(batch.images)))
+
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         features = self.backbone(batch.images)  # [B, C, h, w]
         fixed = features.detach()
@@ -241,6 +244,9 @@ class IERN(_Disentangling):
         strata_logits = self._intervene(features)
         confounder_logits = self.context_discriminator(self.context_generator(features))
         return Prediction(strata_logits.mean(dim=1), strata_logits, confounder_logits)
+
+    def context(self, batch: Batch) -> Context:
+        return Context(self.context_generator(self.backbone(batch.images)), self.centers)
 
     def fold(self) -> None:
         super().fold()
