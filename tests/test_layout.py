@@ -23,7 +23,7 @@ ORDER = [
     ["engine", "figures", "parallel", "statistics", "tabular", "features", "places", "quality"],
     ["compared"],
     ["average_precision"],
-    ["training", "evaluation", "reporting", "strata", "faces", "splitting", "comparison"],
+    ["training", "evaluation", "reporting", "strata", "faces", "splitting", "comparison", "export"],
     ["cells"],
     ["running", "space"],
     ["grid", "search", "sensitivity", "trials"],

@@ -135,6 +135,11 @@ def create_method(config: dict[str, Any]) -> Method:
         raise InputError(f"the configuration of the method is damaged ({error})") from error
 
 
+def weights_file(run: Path) -> Path:
+    """The file that holds the weights of a finished run."""
+    return _file(run, WEIGHTS)
+
+
 def load_method(run: Path) -> Method:
     """Load the trained method of a run, ready to predict."""
     from safetensors import SafetensorError
@@ -146,7 +151,7 @@ def load_method(run: Path) -> Method:
     method = create_method(settings)
     method.build(task(run), create_backbone(settings["backbone"], settings["size"], pretrained=False))
     try:
-        load_model(method, _file(run, WEIGHTS))
+        load_model(method, weights_file(run))
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{run / WEIGHTS} does not hold the weights of this run: train it anew") from error
     return method.eval()
