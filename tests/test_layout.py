@@ -23,7 +23,7 @@ ORDER = [
     ["engine", "figures", "parallel", "statistics", "tabular", "features", "places", "quality"],
     ["compared"],
     ["average_precision"],
-    ["training", "evaluation", "reporting", "strata", "faces", "splitting", "comparison", "export"],
+    ["training", "evaluation", "reporting", "strata", "faces", "splitting", "comparison", "export", "official"],
     ["cells"],
     ["running", "space"],
     ["grid", "search", "sensitivity", "trials"],

@@ -59,6 +59,7 @@ VERBS = {
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
+    "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
     "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),

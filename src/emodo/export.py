@@ -15,6 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,7 +38,6 @@ KEY = "emodo"  # of the metadata in the file
 TOLERANCE = 1e-4  # largest difference of a probability to the run's that is still called the same
 BATCHES = (1, 3, 8)  # sizes at which the file is compared: one image, an odd number, and several
 ENDINGS = {"onnx": "onnx", "torch": "pt2"}
-NEEDS = "--format onnx needs onnx, onnxscript and onnxruntime: pip install 'emodo[onnx]'"
 
 Answers = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Images of every view, [B, 3, S, S] each -> the outputs of the file."""
@@ -140,7 +140,8 @@ def export(
         print(f"{run}: {len(inputs[0])} images, largest difference of a probability {told}", file=sys.stderr)
         if not max(differences.values()) <= TOLERANCE:
             raise InputError(
-                f"{run} is not exported: the file's probabilities differ from the run's by {told}, more than {TOLERANCE}"
+                f"{run} is not exported: the file's probabilities differ from the run's by {told}, more than "
+                f"{TOLERANCE}"
             )
         if precision != "fp32":
             with _failures(type(method).__name__, settings["backbone"], precision):
@@ -205,11 +206,10 @@ def _inputs(frame: pd.DataFrame, settings: dict[str, Any], task: Task, method: M
 
 def _check_installed() -> None:
     try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            import_module(name)
     except ImportError:
-        raise InputError(NEEDS) from None
+        raise InputError("--format onnx needs ONNX and onnxruntime: pip install 'emodo[onnx]'") from None
 
 
 @contextlib.contextmanager
@@ -225,7 +225,8 @@ def _failures(method: str, backbone: str, what: str) -> Generator[None]:
         cause = error.__cause__ or error
         reason = next(iter(str(cause).strip().splitlines()), "")
         raise InputError(
-            f"{method} on {backbone} cannot be exported as {what} ({type(cause).__name__}: {reason}): nothing is written"
+            f"{method} on {backbone} cannot be exported as {what} ({type(cause).__name__}: {reason}): nothing is "
+            "written"
         ) from error
     finally:
         logging.disable(before)
@@ -267,7 +268,13 @@ def _to_onnx(network: Recogniser, inputs: Sequence[np.ndarray], said: dict[str, 
     images, free = _example(inputs)
     outputs = ["probabilities", "strata"] if said["strata"] else ["probabilities"]
     program = torch.onnx.export(
-        network, images, input_names=said["inputs"], output_names=outputs, dynamic_shapes=free, dynamo=True, verbose=False
+        network,
+        images,
+        input_names=said["inputs"],
+        output_names=outputs,
+        dynamic_shapes=free,
+        dynamo=True,
+        verbose=False,
     )
     assert program is not None
     for node in program.model.graph.all_nodes():
@@ -350,7 +357,7 @@ def _answers(network: Callable[..., tuple[Tensor, ...]]) -> Answers:
 
 
 def _differences(answers: Answers, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> dict[int, float]:
-    """The largest difference of a probability at each size of `BATCHES`: all images at the last, a few at the others."""
+    """The largest difference of a probability at each size of `BATCHES`: of all images at the last, else of a few."""
     found: dict[int, float] = {}
     for size in BATCHES:
         n = len(inputs[0]) if size == BATCHES[-1] else 3 * size

@@ -36,8 +36,17 @@ PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.cs
 CHECKPOINT, CONFOUNDER = "checkpoints/last.ckpt", "confounder.safetensors"
 
 
-def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, str], overwrite: bool = False) -> None:
+def create(
+    run: Path,
+    config: dict[str, Any],
+    task: Task,
+    provenance: dict[str, str],
+    overwrite: bool = False,
+    method: Method | None = None,
+) -> None:
     """Create the folder `run` with its configuration, task and provenance, all at once or not at all.
+
+    method: one that is trained already, whose weights go into the folder as well.
 
     Raises InputError where the folder exists already and `overwrite` is not set.
     """
@@ -50,6 +59,10 @@ def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, 
         if task.confounder and task.confounder.prototypes is not None:
             confounders.save(task.confounder, folder / CONFOUNDER)
         write_text(folder / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
+        if method:
+            from safetensors.torch import save_model
+
+            save_model(method, str(folder / WEIGHTS))
 
 
 def ensure_absent(run: Path, overwrite: bool = False) -> None:
