@@ -60,6 +60,7 @@ VERBS = {
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
     "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
+    "save-pretrained": ("emodo.exchange", "save_pretrained", "a run to share: safetensors, JSON and a model card"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
     "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),

@@ -9,6 +9,9 @@ metrics.csv          losses by name, one row an epoch; tensorboard/ holds the sa
 weights.safetensors  the trained method
 predictions.parquet  one row a test image (see `emodo.metrics`)
 scores.json          the scores of these predictions
+
+A folder that `emodo save-pretrained` has made is read like one, as far as it goes: config.json holds what the first
+files, provenance.json and scores.json say, model.safetensors the weights; there are no predictions and no checkpoint.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 CONFIG, TASK, PROVENANCE, WEIGHTS = "config.yaml", "task.json", "provenance.json", "weights.safetensors"
 PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.csv"
 CHECKPOINT, CONFOUNDER = "checkpoints/last.ckpt", "confounder.safetensors"
+SHARED, SHARED_WEIGHTS = "config.json", "model.safetensors"
+SHARED_PARTS = {CONFIG: "config", TASK: "task", PROVENANCE: "provenance", SCORES: "scores"}  # keys in `SHARED`
 
 
 def create(
@@ -55,7 +60,7 @@ def create(
         shutil.rmtree(run)
     with new_folder(run) as folder:
         write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-        write_text(folder / TASK, json.dumps(_plain(task), indent=2) + "\n")
+        write_text(folder / TASK, json.dumps(plain(task), indent=2) + "\n")
         if task.confounder and task.confounder.prototypes is not None:
             confounders.save(task.confounder, folder / CONFOUNDER)
         write_text(folder / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
@@ -83,6 +88,8 @@ def ensure_absent(run: Path, overwrite: bool = False) -> None:
 
 def config(run: Path) -> dict[str, Any]:
     """Read the arguments of `emodo train` that made this run."""
+    if is_shared(run):
+        return _json(run, CONFIG)
     try:
         found = yaml.safe_load(_file(run, CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -148,6 +155,17 @@ def create_method(config: dict[str, Any]) -> Method:
         raise InputError(f"the configuration of the method is damaged ({error})") from error
 
 
+def is_shared(run: Path) -> bool:
+    """Whether this folder is a model that was made to be shared, and no run itself."""
+    if (run / CONFIG).is_file() or not (run / SHARED).is_file():
+        return False
+    try:
+        found = json.loads((run / SHARED).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "emodo" in found
+
+
 def weights_file(run: Path) -> Path:
     """The file that holds the weights of a finished run."""
     return _file(run, WEIGHTS)
@@ -162,7 +180,13 @@ def load_method(run: Path) -> Method:
 
     settings = config(run)
     method = create_method(settings)
-    method.build(task(run), create_backbone(settings["backbone"], settings["size"], pretrained=False))
+    try:
+        backbone = create_backbone(str(settings["backbone"]), int(settings["size"]), pretrained=False)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the configuration of {run} is damaged ({error})") from error
+    method.build(task(run), backbone)
     try:
         load_model(method, weights_file(run))
     except (SafetensorError, RuntimeError) as error:
@@ -171,6 +195,11 @@ def load_method(run: Path) -> Method:
 
 
 def _file(run: Path, name: str) -> Path:
+    if is_shared(run):
+        file = run / {WEIGHTS: SHARED_WEIGHTS}.get(name, name)
+        if not file.is_file():
+            raise InputError(f"{run} is a shared model without {file.name}: the run that it was made from has it")
+        return file
     if not (run / CONFIG).is_file():
         raise InputError(f"{run} is not a run: it has no {CONFIG}")
     if not (run / name).is_file():
@@ -181,20 +210,25 @@ def _file(run: Path, name: str) -> Path:
 
 
 def _json(run: Path, name: str) -> dict[str, Any]:
-    file = _file(run, name)
+    shared = is_shared(run)
+    file = run / SHARED if shared else _file(run, name)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error})") from error
+    if shared:
+        found = found.get(SHARED_PARTS[name])
     if not isinstance(found, dict):
-        raise InputError(f"{file} is damaged: it holds no table of values")
+        part = f" under {SHARED_PARTS[name]!r}" if shared else ""
+        raise InputError(f"{file} is damaged: it holds no table of values{part}")
     return found
 
 
-def _plain(task: Task) -> dict[str, Any]:
-    plain = asdict(task)
-    if plain["confounder"]:
-        del plain["confounder"]["how"], plain["confounder"]["provenance"]
-        if plain["confounder"].pop("prototypes") is not None:
-            plain["confounder"]["dictionary"] = CONFOUNDER
-    return plain
+def plain(task: Task) -> dict[str, Any]:
+    """A task as JSON can hold it; the prototypes of its confounder stay in their own file."""
+    found = asdict(task)
+    if found["confounder"]:
+        del found["confounder"]["how"], found["confounder"]["provenance"]
+        if found["confounder"].pop("prototypes") is not None:
+            found["confounder"]["dictionary"] = CONFOUNDER
+    return found
