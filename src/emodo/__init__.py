@@ -23,6 +23,7 @@ _PUBLIC = {
     "Task": "emodo.records",
     "evaluate": "emodo.evaluation",
     "load_method": "emodo.runs",
+    "predict": "emodo.prediction",
     "report": "emodo.reporting",
     "train": "emodo.training",
 }
