@@ -223,7 +223,7 @@ def test_what_cannot_be_exported_is_one_message(erm, monkeypatch):
     def data_dependent(self, batch):
         return Prediction(self(batch) * (2 if batch.images.sum().item() > 0 else 1))
 
-    monkeypatch.setattr(ERM, "predict", data_dependent)
+    monkeypatch.setattr(ERM, "answer", data_dependent)
     before = sorted(erm.iterdir())
     for format in ("onnx", "torch"):
         with pytest.raises(InputError, match=rf"ERM on small cannot be exported as {format} \(\w+: .*\): nothing is"):

@@ -25,6 +25,7 @@ _PUBLIC = {
     "evaluate": "emodo.evaluation",
     "load": "emodo.exchange",
     "load_method": "emodo.runs",
+    "predict": "emodo.prediction",
     "report": "emodo.reporting",
     "save_pretrained": "emodo.exchange",
     "train": "emodo.training",

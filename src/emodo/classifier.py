@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from emodo import runs
 from emodo.methods import Method
 from emodo.multilabel import check_single
-from emodo.records import Batch, InputError, Task
+from emodo.records import InputError, Task
 from emodo.training import train
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from emodo.predictor import Predictor
 
 TABLES = (".csv", ".tsv", ".parquet")
 AT_A_TIME = 64
@@ -101,7 +100,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         """
         run = Path(run)
         settings = runs.config(run)
-        names = set(cls().get_params()) - {"method", "run", "overwrite"}
+        names = set(cls().get_params()) - {"method", "run", "overwrite", "accelerator"}  # of this machine, not of that
         known = {name: value for name, value in settings.items() if name in names}
         return cls(runs.create_method(settings), **known)._fitted(run)
 
@@ -127,7 +126,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         """P(Y | do(X)) of each image, [n, E], in the order of `classes_`; sigmoids where rows may hold several.
 
         images: a manifest, of which `split` names the rows to take (`all`: every row, as of one without splits); an
-        image file; or a sequence of image files, Pillow images or [H, W, 3] arrays of uint8. Methods that look at
+        image file; or a sequence of image files, Pillow images or arrays, [H, W, 3] uint8. Methods that look at
         more than the person need the boxes of a manifest.
 
         Raises InputError for an image that cannot be read, with its place.
@@ -214,42 +213,29 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _of_images(self, images: list[Any]) -> np.ndarray:
-        from emodo.inference import check_accelerator, device_of, sigmoid, softmax
-
         if self.method_.views:
             raise InputError(
                 f"{type(self.method_).__name__} crops to the person or masks it: give a manifest with boxes (x1, y1, "
                 "x2, y2) in place of images"
             )
+        parts = [np.empty((0, len(self.task_.emotions)))]
+        done = 0
+        for table in self._predictor()(images, workers=self.workers):
+            broken = table.index[table["error"].notna()]
+            if len(broken):
+                path, error = table.loc[broken[0], ["path", "error"]]
+                named = "" if pd.isna(path) else f" ({path})"
+                raise InputError(f"image {done + broken[0] + 1}{named}: {error}")
+            parts.append(table[[f"p:{emotion}" for emotion in self.task_.emotions]].to_numpy(np.float64))
+            done += len(table)
+        return np.concatenate(parts)
+
+    def _predictor(self) -> Predictor:
+        from emodo.data import Field
+        from emodo.inference import check_accelerator, device_of
+        from emodo.predictor import Predictor
+
         check_accelerator(self.accelerator)
-        device = device_of(self.accelerator)
-        self.method_.to(device).fold()
-        parts: list[np.ndarray] = [np.empty((0, len(self.task_.emotions)))]
-        none = torch.empty(0)
-        for at in range(0, len(images), AT_A_TIME):
-            seen = [self._prepared(image, at + i) for i, image in enumerate(images[at : at + AT_A_TIME])]
-            with torch.inference_mode():
-                logits = self.method_.predict(Batch(torch.stack(seen).to(device), none, none, none)).logits
-            parts.append(logits.float().cpu().numpy().astype(np.float64))
-        return (sigmoid if self.task_.multilabel else softmax)(np.concatenate(parts))
-
-    def _prepared(self, image: str | Path | Image | np.ndarray, at: int) -> torch.Tensor:
-        """An image as the network takes it, [3, S, S]; raises InputError with its place."""
-        from PIL import Image
-
-        from emodo.data import read_image
-        from emodo.transforms import prepare
-
-        if isinstance(image, str | Path):
-            try:
-                pixels = read_image(Path(image), self.settings_["max_pixels"])
-            except InputError as error:
-                raise InputError(f"image {at + 1}: {error}") from None
-        else:
-            array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
-            if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
-                raise InputError(
-                    f"image {at + 1} is an array of shape {array.shape} and type {array.dtype}: give [H, W, 3] of uint8"
-                )
-            pixels = torch.from_numpy(np.array(array)).permute(2, 0, 1)
-        return prepare(pixels, self.settings_["size"])
+        settings = self.settings_
+        images = Field(settings["size"], settings["max_pixels"], self.method_.views, settings.get("crop", True))
+        return Predictor(self.method_, self.task_, images, device_of(self.accelerator), False, AT_A_TIME, False)

@@ -59,7 +59,7 @@ class Recogniser(nn.Module):
         """Normalise (mean .5, std .5), predict, and turn logits into probabilities."""
         seen, *views = (2 * view - 1 for view in images)
         none = torch.empty(0)  # prediction asks for no label
-        prediction = self.method.predict(
+        prediction = self.method.answer(
             Batch(seen, none, none, none, **dict(zip(self.method.views, views, strict=True)))
         )
         logits = [found for found in prediction[:2] if found is not None]
@@ -297,8 +297,9 @@ def _to_torch(network: Recogniser, inputs: Sequence[np.ndarray], said: dict[str,
 
 
 def _to_half(exact: Path, target: Path, method: Method, calibration: Sequence[np.ndarray]) -> None:
-    import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    import onnx
 
     target.write_bytes(convert_float_to_float16(onnx.load(exact), keep_io_types=True).SerializeToString())
 

@@ -166,6 +166,11 @@ def is_shared(run: Path) -> bool:
     return isinstance(found, dict) and "emodo" in found
 
 
+def deciding_files(run: Path) -> list[Path]:
+    """The files of a finished run that decide what it predicts."""
+    return [run / name for name in ((SHARED, SHARED_WEIGHTS) if is_shared(run) else (CONFIG, TASK, WEIGHTS))]
+
+
 def weights_file(run: Path) -> Path:
     """The file that holds the weights of a finished run."""
     return _file(run, WEIGHTS)

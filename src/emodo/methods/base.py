@@ -76,6 +76,10 @@ class Method(nn.Module, ABC):
         """All that the method knows of a batch; here, its logits."""
         return Prediction(self(batch))
 
+    def answer(self, batch: Batch) -> Prediction:
+        """The same of the emotion alone; where recognising the stratum takes networks of its own, they rest."""
+        return self.predict(batch)
+
     def fold(self) -> None:
         """Make the method predict faster: BatchNorm goes into the convolutions, and it cannot be trained further."""
         self.eval()

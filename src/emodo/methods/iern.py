@@ -152,6 +152,9 @@ class Disentanglement(_Disentangling):
             confounder_logits=self.context_discriminator(self.context_generator(features)),
         )
 
+    def answer(self, batch: Batch) -> Prediction:
+        return Prediction(self(batch))
+
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         features = self.backbone(batch.images)  # [B, C, h, w]
         fixed = features.detach()
@@ -241,6 +244,10 @@ class IERN(_Disentangling):
         strata_logits = self._intervene(features)
         confounder_logits = self.context_discriminator(self.context_generator(features))
         return Prediction(strata_logits.mean(dim=1), strata_logits, confounder_logits)
+
+    def answer(self, batch: Batch) -> Prediction:
+        strata_logits = self._intervene(self.backbone(batch.images))
+        return Prediction(strata_logits.mean(dim=1), strata_logits)
 
     def fold(self) -> None:
         super().fold()
