@@ -68,6 +68,7 @@ def test_it_predicts_what_the_run_does(run, shared, faces):
     assert model.scores_ == runs.scores(run)
     assert runs.task(shared) == runs.task(run)
     assert runs.provenance(shared) == runs.provenance(run)
+    assert all(file.is_file() for folder in (run, shared) for file in runs.deciding_files(folder))
 
 
 def test_it_is_read_where_a_run_is(run, copy, faces, tmp_path):

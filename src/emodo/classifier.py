@@ -147,7 +147,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
             return (probabilities > 0.5).astype(int)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def score(self, images: str | Path | Sequence[Any], y: Sequence[str] | None = None, split: str = "test") -> float:
+    def score(  # pyright: ignore[reportIncompatibleMethodOverride]  # a manifest may stand in the place of X and y
+        self, images: str | Path | Sequence[Any], y: Sequence[str] | None = None, split: str = "test"
+    ) -> float:
         """The share of images whose emotion is right; where rows may hold several, the mean average precision.
 
         images, split: as for `predict_proba`. y: their emotions; those of a manifest are in it.
@@ -221,11 +223,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         parts = [np.empty((0, len(self.task_.emotions)))]
         done = 0
         for table in self._predictor()(images, workers=self.workers):
-            broken = table.index[table["error"].notna()]
-            if len(broken):
-                path, error = table.loc[broken[0], ["path", "error"]]
-                named = "" if pd.isna(path) else f" ({path})"
-                raise InputError(f"image {done + broken[0] + 1}{named}: {error}")
+            for at, (path, error) in enumerate(zip(table["path"], table["error"], strict=True)):
+                if not pd.isna(error):
+                    named = "" if pd.isna(path) else f" ({path})"
+                    raise InputError(f"image {done + at + 1}{named}: {error}")
             parts.append(table[[f"p:{emotion}" for emotion in self.task_.emotions]].to_numpy(np.float64))
             done += len(table)
         return np.concatenate(parts)

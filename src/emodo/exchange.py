@@ -144,7 +144,7 @@ def _card(run: Path, name: str, license: str | None) -> str:
         loader=PackageLoader("emodo"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     pages.filters["text"] = _text
-    pages.filters["percent"] = lambda share: "-" if share is None else f"{100 * share:.1f} %"
+    pages.filters["percent"] = _percent
     return pages.get_template("card.md.jinja").render(
         header=_header(name, method.__name__, manifest, scores, license),
         name=name,
@@ -217,3 +217,7 @@ def _worst(scores: dict[str, Any]) -> list[dict[str, Any]]:
 def _text(value: object) -> str:
     """A name of the user's as plain text in Markdown, in a cell of a table too."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(value).split()))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

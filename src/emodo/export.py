@@ -313,7 +313,7 @@ def _to_int8(exact: Path, target: Path, method: Method, calibration: Sequence[np
         def __init__(self) -> None:
             self.at = 0
 
-        def get_next(self) -> dict[str, np.ndarray] | None:
+        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
             part = [view[self.at : self.at + max(BATCHES)] for view in calibration]
             self.at += max(BATCHES)
             return dict(zip(names, part, strict=True)) if len(part[0]) else None
