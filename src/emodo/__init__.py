@@ -17,13 +17,17 @@ _PUBLIC = {
     "DACL": "emodo.methods",
     "NWGM": "emodo.methods",
     "Resampling": "emodo.methods",
+    "EmotionClassifier": "emodo.classifier",
     "Batch": "emodo.records",
     "Confounder": "emodo.records",
     "InputError": "emodo.records",
     "Task": "emodo.records",
     "evaluate": "emodo.evaluation",
+    "load": "emodo.exchange",
     "load_method": "emodo.runs",
+    "predict": "emodo.prediction",
     "report": "emodo.reporting",
+    "save_pretrained": "emodo.exchange",
     "train": "emodo.training",
 }
 __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -59,6 +59,10 @@ VERBS = {
     "strata": ("emodo.strata", "strata", "strata from columns, scenes, looks or errors; a dictionary of contexts"),
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
+    "predict": ("emodo.prediction", "predict", "what a trained run says of any images; a million in resumable parts"),
+    "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
+    "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
+    "save-pretrained": ("emodo.exchange", "save_pretrained", "a run to share: safetensors, JSON and a model card"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
     "compare": ("emodo.verdict", "compare", "which method to use: a verdict in words, calibration, cost"),
@@ -179,8 +183,9 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
             values = ["true"]
         flags += [flag, *([_gathered(values, kind)] if values else [])]
     places = [p for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    if placed and "list[" in str(places[0].annotation):
-        placed = [_gathered(placed, "list[")]
+    many = next((at for at, place in enumerate(places) if "list[" in str(place.annotation)), len(placed))
+    if many < len(placed):  # a list takes all words from its place on
+        placed = [*placed[:many], _gathered(placed[many:], "list[")]
     first: list[str] = []
     for place, word in zip(places, placed, strict=False):
         first += [word] if place.default is place.empty else [f"--{place.name}", word]
@@ -188,14 +193,14 @@ def _spelled(words: list[str], function: Callable[..., Any]) -> list[str]:
 
 
 def _is_flag(word: str) -> bool:
-    return word.startswith("-") and not word[1:2].isdigit()
+    return word.startswith("-") and word != "-" and not word[1:2].isdigit()
 
 
 def _gathered(values: list[str], kind: str) -> str:
     """The words after a flag as one value: a list, a mapping, or the word itself."""
     if "dict[" in kind and not values[0].startswith("{") and ("=" in values[0] or "list[" not in kind):
         return json.dumps({name: new for name, _, new in (value.partition("=") for value in values)})
-    if "list[" in kind and not values[0].startswith("["):
+    if "list[" in kind and (len(values) > 1 or not values[0].startswith("[")):
         return json.dumps(values)
     return values[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -32,13 +33,16 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """
     try:
         with file.open("rb") as stream:
-            image = upright(opened(stream, file.stat().st_size, max_pixels))
-            if "transparency" in image.info:  # Pillow wants the alpha of a palette named before it is dropped
-                image = image.convert("RGBA")
-            image = image.convert("RGB")
+            return _rgb(opened(stream, file.stat().st_size, max_pixels))
     except UNREADABLE as error:
         raise InputError(f"{file} {reason(error)}") from None
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def _rgb(image: Image.Image) -> Tensor:
+    image = upright(image)
+    if "transparency" in image.info:  # Pillow wants the alpha of a palette named before it is dropped
+        image = image.convert("RGBA")
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def check_images(frame: pd.DataFrame, name: Path, max_pixels: int = MAX_PIXELS) -> None:
@@ -248,17 +252,8 @@ class Images(Dataset):
             whole = read_image(Path(self.files[i]), self.max_pixels)
         except InputError as error:
             return InputError(f"row {int(self.rows[i]) + 1}: {error}")
-        seen = {"images": whole}
-        if self.boxes is not None and not np.isnan(self.boxes[i]).any():
-            (x1, y1), (x2, y2) = np.floor(self.boxes[i][:2]).astype(int), np.ceil(self.boxes[i][2:]).astype(int)
-            if self.crop:
-                seen["images"] = whole[:, y1:y2, x1:x2]
-            if "context" in self.views:
-                seen["context"] = whole.clone()
-                seen["context"][:, y1:y2, x1:x2] = GRAY
-        if "whole" in self.views:
-            seen["whole"] = whole
-        return seen
+        box = None if self.boxes is None or np.isnan(self.boxes[i]).any() else self.boxes[i]
+        return _views(whole, box, self.views, self.crop)
 
     def _transformed(self, image: Tensor, row: int) -> Tensor:
         if self.epoch is None:
@@ -267,6 +262,21 @@ class Images(Dataset):
 
     def _labels(self, i: int) -> tuple[np.ndarray, int]:
         return np.asarray(self.emotion[i]), int(self.stratum[i])
+
+
+def _views(whole: Tensor, box: np.ndarray | None, views: Sequence[View], crop: bool) -> dict[str, Tensor]:
+    """An image as a method sees it, [3, H, W] uint8 each; box: [4], of the person."""
+    seen = {"images": whole}
+    if box is not None:
+        (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+        if crop:
+            seen["images"] = whole[:, y1:y2, x1:x2]
+        if "context" in views:
+            seen["context"] = whole.clone()
+            seen["context"][:, y1:y2, x1:x2] = GRAY
+    if "whole" in views:
+        seen["whole"] = whole
+    return seen
 
 
 def collate(items: list[Item | InputError]) -> Batch | InputError:
@@ -300,6 +310,74 @@ def loader(images: Images, batch_size: int, order: np.ndarray | None = None, wor
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # workers take no random number from the training's generator
+    )
+
+
+# ------------------------------------------------------------------------- images from the field
+
+Source = str | Path | Image.Image | np.ndarray
+"""An image's file, or the image itself: of Pillow, or [H, W, 3] (or [H, W]) uint8."""
+Given = tuple[Source, np.ndarray | None]
+"""A source and the person's box, [4], if there is one."""
+ANIMATED = ("GIF", "PNG", "WEBP")  # of a TIFF or MPO with several images, cameras store the photograph first
+
+
+class Field(Dataset):
+    """Images that no manifest holds: what stands for an index is a source with its box.
+
+    Nothing is checked beforehand, so any file may be anything: an error is returned, and says what is wrong with it.
+    """
+
+    def __init__(self, size: int, max_pixels: int, views: Sequence[View], crop: bool) -> None:
+        """The words are those of `Images`."""
+        self.size, self.max_pixels, self.views, self.crop = size, max_pixels, tuple(views), crop
+
+    def __getitem__(self, given: Given) -> Item | InputError:
+        """The image as `Images` has it, without labels."""
+        source, box = given
+        try:
+            if self.views and box is None:
+                raise ValueError("has no box of a person, and the method needs one")
+            whole = self._decoded(source)
+            height, width = whole.shape[1:]
+            if box is not None and (min(box) < 0 or box[2] > width or box[3] > height or (box[2:] <= box[:2]).any()):
+                shown = ", ".join(f"{side:g}" for side in box)
+                raise ValueError(f"has a box ({shown}) that does not lie within its {width} x {height} pixels")
+            seen = _views(whole, box, self.views, self.crop)
+            return {name: prepare(view, self.size) for name, view in seen.items()}, np.array(-1), -1, -1
+        except Exception as error:  # whatever a decoder makes of a file from anywhere is that file's error alone
+            return InputError(reason(error))
+
+    def _decoded(self, source: Source) -> Tensor:
+        if isinstance(source, np.ndarray):
+            return _rgb(Image.fromarray(source))
+        if isinstance(source, Image.Image):
+            return _rgb(source.copy())  # turning it upright happens in place
+        file = Path(source)
+        with file.open("rb") as stream:
+            image = opened(stream, file.stat().st_size, self.max_pixels)
+            if image.format in ANIMATED and getattr(image, "is_animated", False):
+                raise ValueError("is an animation: save the one picture that is meant")
+            return _rgb(image)
+
+
+def collate_found(items: list[Item | InputError]) -> tuple[Batch | None, list[str | None]]:
+    """The batch of those items that are images, None where none is; and what is wrong with each item, or None."""
+    good: list[Item | InputError] = [item for item in items if not isinstance(item, InputError)]
+    found = collate(good) if good else None
+    assert not isinstance(found, InputError)
+    return found, [str(item) if isinstance(item, InputError) else None for item in items]
+
+
+def field_loader(images: Field, batches: Iterable[list[Given]], workers: int) -> DataLoader[Any]:
+    """What `collate_found` makes of each of `batches`, read ahead by `workers` processes and no further."""
+    return DataLoader(
+        images,
+        batch_sampler=batches,  # pyright: ignore[reportArgumentType]  (an index may be anything)
+        num_workers=workers,
+        collate_fn=collate_found,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
     )
 
 

@@ -54,7 +54,10 @@ def evaluate(
     run = Path(run)
     settings, task = runs.config(run), runs.task(run)
     method = runs.load_method(run)
-    path = Path(manifest or settings["manifest"])
+    named = manifest or settings.get("manifest")
+    if named is None:
+        raise InputError(f"{run} was not trained here and has no manifest of its own: name one")
+    path = Path(named)
     frame = manifests.load(path, task.emotions)
     part = split or "all"
     if "split" in frame and part != "all":

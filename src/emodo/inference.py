@@ -50,8 +50,7 @@ def predict(
     be none. The method is folded for speed, and cannot be trained afterwards.
     """
     device = device_of(accelerator)
-    method.to(device).fold()
-    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    fold(method, device)
     parts: list[list[np.ndarray]] = []
     images = Images(frame, task, size, max_pixels=max_pixels, views=method.views, crop=crop)
     with torch.inference_mode():
@@ -65,13 +64,11 @@ def predict(
     known = column is not None and column in frame  # images from the field need not say where they come from
     table["stratum"] = frame[column].astype("str") if known else pd.Series(None, frame.index, dtype="str")
     columns = {f"logit:{emotion}": logits[:, i] for i, emotion in enumerate(task.emotions)}
-    shares = sigmoid if task.multilabel else softmax
-    probabilities = shares(logits)
-    best = np.array(task.emotions)[logits.argmax(axis=1)]
-    table["predicted"] = joined(probabilities > 0.5, task.emotions) if task.multilabel else best
+    probabilities = shares(logits, task)
+    table["predicted"] = named(logits, task)
     columns |= {f"p:{emotion}": probabilities[:, i] for i, emotion in enumerate(task.emotions)}
     if strata_logits.size:
-        given = shares(strata_logits)  # [rows, K, E]
+        given = shares(strata_logits, task)  # [rows, K, E]
         columns |= {
             f"p:{emotion}|{stratum}": given[:, j, i]
             for j, stratum in enumerate(task.strata)
@@ -81,6 +78,24 @@ def predict(
     if confounder_logits.size:
         table["stratum_predicted"] = np.array(task.strata)[confounder_logits.argmax(axis=1)]
     return table.reset_index(drop=True)
+
+
+def fold(method: Method, device: torch.device) -> None:
+    """Make a method predict fast on a device: folded, channels-last; it cannot be trained afterwards."""
+    method.to(device).fold()
+    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def shares(logits: np.ndarray, task: Task) -> np.ndarray:
+    """The probabilities of the emotions, in the shape of the logits, [..., E]."""
+    return sigmoid(logits) if task.multilabel else softmax(logits)
+
+
+def named(logits: np.ndarray, task: Task) -> list[str]:
+    """What is recognised, of [rows, E]: the likeliest emotion; of a multi-label task all above 0.5, joined by `|`."""
+    if task.multilabel:
+        return joined(shares(logits, task) > 0.5, task.emotions)
+    return [task.emotions[at] for at in logits.argmax(axis=1)]
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

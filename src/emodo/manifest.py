@@ -155,6 +155,28 @@ def validate(
     return frame
 
 
+def places(frame: pd.DataFrame, name: Path, folder: Path) -> pd.DataFrame:
+    """Check where a table's images and boxes are, and nothing else of it; the files themselves are not looked at.
+
+    frame, name, folder: as in `validate`; no emotions are needed.
+
+    Returns the columns `path`, `file` (absolute) and, where the table has them, the box.
+
+    Raises InputError that lists all problems of these columns.
+    """
+    frame = frame.reset_index(drop=True)
+    problems = [] if "path" in frame else [f"no column path (found: {', '.join(frame.columns)})"]
+    frame = frame[[column for column in ("path", *BOX) if column in frame]]
+    checks: list[Check] = []
+    _boxes(frame, problems, checks)
+    if "path" in frame:
+        frame["path"] = as_text(frame.loc[:, "path"])
+        frame["file"] = _absolute(frame.loc[:, "path"], folder)
+        checks.append((frame["path"].isna().to_numpy(), lambda row: "the path is empty"))
+    _raise_all(name, problems, checks)
+    return frame
+
+
 def save(frame: pd.DataFrame, file: Path) -> None:
     """Write a manifest, whole or not at all, as Parquet, CSV or TSV by its suffix.
 

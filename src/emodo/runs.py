@@ -10,6 +10,9 @@ weights.safetensors  the trained method
 predictions.parquet  one row a test image (see `emodo.metrics`)
 cost.json            seconds of training and testing (null where it was resumed), and the most memory held, in bytes
 scores.json          the scores of these predictions
+
+A folder that `emodo save-pretrained` has made is read like one, as far as it goes: config.json holds what the first
+files, provenance.json and scores.json say, model.safetensors the weights; there are no predictions and no checkpoint.
 """
 
 from __future__ import annotations
@@ -36,10 +39,21 @@ CONFIG, TASK, PROVENANCE, WEIGHTS = "config.yaml", "task.json", "provenance.json
 PREDICTIONS, SCORES, METRICS = "predictions.parquet", "scores.json", "metrics.csv"
 COST = "cost.json"
 CHECKPOINT, CONFOUNDER = "checkpoints/last.ckpt", "confounder.safetensors"
+SHARED, SHARED_WEIGHTS = "config.json", "model.safetensors"
+SHARED_PARTS = {CONFIG: "config", TASK: "task", PROVENANCE: "provenance", SCORES: "scores"}  # keys in `SHARED`
 
 
-def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, str], overwrite: bool = False) -> None:
+def create(
+    run: Path,
+    config: dict[str, Any],
+    task: Task,
+    provenance: dict[str, str],
+    overwrite: bool = False,
+    method: Method | None = None,
+) -> None:
     """Create the folder `run` with its configuration, task and provenance, all at once or not at all.
+
+    method: one that is trained already, whose weights go into the folder as well.
 
     Raises InputError where the folder exists already and `overwrite` is not set.
     """
@@ -48,10 +62,14 @@ def create(run: Path, config: dict[str, Any], task: Task, provenance: dict[str, 
         shutil.rmtree(run)
     with new_folder(run) as folder:
         write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-        write_text(folder / TASK, json.dumps(_plain(task), indent=2) + "\n")
+        write_text(folder / TASK, json.dumps(plain(task), indent=2) + "\n")
         if task.confounder and task.confounder.prototypes is not None:
             confounders.save(task.confounder, folder / CONFOUNDER)
         write_text(folder / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
+        if method:
+            from safetensors.torch import save_model
+
+            save_model(method, str(folder / WEIGHTS))
 
 
 def ensure_absent(run: Path, overwrite: bool = False) -> None:
@@ -72,6 +90,8 @@ def ensure_absent(run: Path, overwrite: bool = False) -> None:
 
 def config(run: Path) -> dict[str, Any]:
     """Read the arguments of `emodo train` that made this run."""
+    if is_shared(run):
+        return _json(run, CONFIG)
     try:
         found = yaml.safe_load(_file(run, CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -142,6 +162,27 @@ def create_method(config: dict[str, Any]) -> Method:
         raise InputError(f"the configuration of the method is damaged ({error})") from error
 
 
+def is_shared(run: Path) -> bool:
+    """Whether this folder is a model that was made to be shared, and no run itself."""
+    if (run / CONFIG).is_file() or not (run / SHARED).is_file():
+        return False
+    try:
+        found = json.loads((run / SHARED).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "emodo" in found
+
+
+def deciding_files(run: Path) -> list[Path]:
+    """The files of a finished run that decide what it predicts."""
+    return [run / name for name in ((SHARED, SHARED_WEIGHTS) if is_shared(run) else (CONFIG, TASK, WEIGHTS))]
+
+
+def weights_file(run: Path) -> Path:
+    """The file that holds the weights of a finished run."""
+    return _file(run, WEIGHTS)
+
+
 def load_method(run: Path) -> Method:
     """Load the trained method of a run, ready to predict."""
     from safetensors import SafetensorError
@@ -151,18 +192,29 @@ def load_method(run: Path) -> Method:
 
     settings = config(run)
     method = create_method(settings)
-    lacking = [name for name in ("backbone", "size", "max_pixels") if name not in settings]
+    lacking = [name for name in ("backbone", "size") if name not in settings]
     if lacking:
-        raise InputError(f"{run / CONFIG} is damaged: it lacks {', '.join(lacking)}")
-    method.build(task(run), create_backbone(settings["backbone"], settings["size"], pretrained=False))
+        raise InputError(f"the configuration of {run} is damaged: it lacks {', '.join(lacking)}")
     try:
-        load_model(method, _file(run, WEIGHTS))
+        backbone = create_backbone(str(settings["backbone"]), int(settings["size"]), pretrained=False)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the configuration of {run} is damaged ({error})") from error
+    method.build(task(run), backbone)
+    try:
+        load_model(method, weights_file(run))
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{run / WEIGHTS} does not hold the weights of this run: train it anew") from error
     return method.eval()
 
 
 def _file(run: Path, name: str) -> Path:
+    if is_shared(run):
+        file = run / {WEIGHTS: SHARED_WEIGHTS}.get(name, name)
+        if not file.is_file():
+            raise InputError(f"{run} is a shared model without {file.name}: the run that it was made from has it")
+        return file
     if not (run / CONFIG).is_file():
         raise InputError(f"{run} is not a run: it has no {CONFIG}")
     if not (run / name).is_file():
@@ -173,20 +225,25 @@ def _file(run: Path, name: str) -> Path:
 
 
 def _json(run: Path, name: str) -> dict[str, Any]:
-    file = _file(run, name)
+    shared = is_shared(run)
+    file = run / SHARED if shared else _file(run, name)
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error})") from error
+    if shared:
+        found = found.get(SHARED_PARTS[name])
     if not isinstance(found, dict):
-        raise InputError(f"{file} is damaged: it holds no table of values")
+        part = f" under {SHARED_PARTS[name]!r}" if shared else ""
+        raise InputError(f"{file} is damaged: it holds no table of values{part}")
     return found
 
 
-def _plain(task: Task) -> dict[str, Any]:
-    plain = asdict(task)
-    if plain["confounder"]:
-        del plain["confounder"]["how"], plain["confounder"]["provenance"]
-        if plain["confounder"].pop("prototypes") is not None:
-            plain["confounder"]["dictionary"] = CONFOUNDER
-    return plain
+def plain(task: Task) -> dict[str, Any]:
+    """A task as JSON can hold it; the prototypes of its confounder stay in their own file."""
+    found = asdict(task)
+    if found["confounder"]:
+        del found["confounder"]["how"], found["confounder"]["provenance"]
+        if found["confounder"].pop("prototypes") is not None:
+            found["confounder"]["dictionary"] = CONFOUNDER
+    return found

@@ -97,12 +97,15 @@ def train(
     if resume is not None:
         if manifest is not None or method is not None or run is not None:
             raise InputError(f"--resume {resume} takes manifest, method and settings from the run: leave them out")
-        return _train(Path(resume), runs.config(Path(resume)), resume=True, overwrite=False)
+        config = runs.config(Path(resume))
+        if config.get("manifest") is None:
+            raise InputError(f"{resume} was not trained here, and there is nothing to continue: train a new run")
+        return _train(Path(resume), config, resume=True, overwrite=False)
     if manifest is None:
         raise InputError("there is nothing to train on: pass a manifest, or --resume RUN")
     manifest = Path(manifest)
     method = method or ERM()
-    config: dict[str, Any] = {
+    config = {
         "manifest": str(manifest.resolve()),
         "method": {"class_path": f"emodo.methods.{type(method).__name__}", "init_args": method.hyperparameters()},
         "stratum": stratum,

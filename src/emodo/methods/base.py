@@ -90,6 +90,10 @@ class Method(nn.Module, ABC):
         """The context of a batch, where the method separates it from the emotion; here, nothing."""
         return None
 
+    def answer(self, batch: Batch) -> Prediction:
+        """The same of the emotion alone; where recognising the stratum takes networks of its own, they rest."""
+        return self.predict(batch)
+
     def fold(self) -> None:
         """Make the method predict faster: BatchNorm goes into the convolutions, and it cannot be trained further."""
         self.eval()

@@ -155,6 +155,9 @@ class Disentanglement(_Disentangling):
     def context(self, batch: Batch) -> Context:
         return Context(self.context_generator(self.backbone(batch.images)))
 
+    def answer(self, batch: Batch) -> Prediction:
+        return Prediction(self(batch))
+
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         features = self.backbone(batch.images)  # [B, C, h, w]
         fixed = features.detach()
@@ -247,6 +250,10 @@ class IERN(_Disentangling):
 
     def context(self, batch: Batch) -> Context:
         return Context(self.context_generator(self.backbone(batch.images)), self.centers)
+
+    def answer(self, batch: Batch) -> Prediction:
+        strata_logits = self._intervene(self.backbone(batch.images))
+        return Prediction(strata_logits.mean(dim=1), strata_logits)
 
     def fold(self) -> None:
         super().fold()

@@ -1,0 +1,155 @@
+"""Scikit-learn's manners: parameters, cloning, fitting, and answers that are the run's own."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from conftest import SMALL
+from emodo import EmotionClassifier, runs
+from emodo.methods import ERM, IERN, CAERNet
+from emodo.records import InputError
+from emodo.training import train
+
+ONCE = SMALL | {"epochs": 1}
+TINY = IERN(channels=16, init="default")
+
+
+@pytest.fixture(scope="module")
+def fitted(faces, tmp_path_factory):
+    return EmotionClassifier(TINY, run=tmp_path_factory.mktemp("runs") / "iern", **ONCE).fit(faces)
+
+
+@pytest.fixture(scope="module")
+def tested(faces):
+    frame = pd.read_csv(faces, dtype=str).query("split == 'test'")
+    return frame.assign(file=[str(faces.parent / path) for path in frame["path"]])
+
+
+def expected(classifier):
+    table = runs.predictions(classifier.run)
+    return table[[f"p:{emotion}" for emotion in classifier.classes_]].to_numpy()
+
+
+def test_parameters_are_those_of_train_under_their_names():
+    ours = inspect.signature(EmotionClassifier).parameters
+    theirs = inspect.signature(train).parameters
+    assert set(ours) < set(theirs)
+    for name, parameter in ours.items():
+        assert name == "method" or parameter.default == theirs[name].default, name
+
+
+def test_it_is_cloned_and_set_as_scikit_learn_does():
+    first = EmotionClassifier(TINY, epochs=3)
+    assert first.get_params()["epochs"] == 3
+    second = clone(first).set_params(epochs=4, method="ERM")
+    assert (first.epochs, second.epochs, second.method, second.seed) == (3, 4, "ERM", 0)
+    assert clone(first).method.hyperparameters() == TINY.hyperparameters()
+    with pytest.raises(ValueError, match="Invalid parameter 'epoch'"):
+        first.set_params(epoch=1)
+    assert repr(EmotionClassifier("ERM", epochs=3)) == "EmotionClassifier(epochs=3, method='ERM')"
+
+
+def test_it_is_fitted_before_it_predicts():
+    for ask in (EmotionClassifier().predict, EmotionClassifier().predict_proba, EmotionClassifier().score):
+        with pytest.raises(NotFittedError):
+            ask(["face.jpg"])
+
+
+def test_it_is_the_run_that_train_makes(fitted, faces, tmp_path):
+    run = train(faces, TINY, run=tmp_path / "run", **ONCE)
+    assert runs.config(run) == runs.config(fitted.run) == fitted.settings_
+    np.testing.assert_array_equal(runs.predictions(run)["p:fear"], runs.predictions(fitted.run)["p:fear"])
+    assert fitted.scores_ == runs.scores(run)
+    assert list(fitted.classes_) == sorted(fitted.classes_) == list(runs.task(run).emotions)
+
+
+def test_a_manifests_tested_are_predicted_as_train_did(fitted, faces):
+    for _ in range(2):  # folding twice changes nothing
+        np.testing.assert_allclose(fitted.predict_proba(faces), expected(fitted), atol=1e-6)
+    assert list(fitted.predict(faces)) == list(runs.predictions(fitted.run)["predicted"])
+    assert fitted.score(faces) == pytest.approx(fitted.scores_["accuracy"])
+    assert len(fitted.predict(faces, split="all")) == 108
+    with pytest.raises(InputError, match=r"fold1\.csv has no row whose split is 'validation'"):
+        fitted.predict(faces, split="validation")
+
+
+def test_images_come_as_files_pictures_and_arrays(fitted, tested):
+    files = list(tested["file"])
+    pictures = [Image.open(file) for file in files]
+    arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
+    for images in (files, pictures, arrays):
+        np.testing.assert_allclose(fitted.predict_proba(images), expected(fitted), atol=1e-6)
+    np.testing.assert_allclose(fitted.predict_proba(files[0]), expected(fitted)[:1], atol=1e-6)
+    assert fitted.predict_proba([]).shape == (0, 6)
+    truth = list(tested["emotion"])
+    assert fitted.score(files, truth) == pytest.approx(fitted.scores_["accuracy"])
+
+
+def test_without_a_folder_nothing_is_left_on_disk(faces, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = EmotionClassifier("ERM", **ONCE).fit(faces)
+    assert isinstance(found.method_, ERM)
+    assert found.score(faces) == found.scores_["accuracy"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_becomes_a_classifier(fitted, faces):
+    again = EmotionClassifier.from_run(fitted.run)
+    np.testing.assert_array_equal(again.predict_proba(faces), fitted.predict_proba(faces))
+    assert again.method.hyperparameters() == TINY.hyperparameters()
+    assert (again.size, again.epochs, again.backbone) == (32, 1, "small")
+    with pytest.raises(InputError, match=r"nothing is not a run"):
+        EmotionClassifier.from_run("nothing")
+
+
+def test_several_emotions_are_zeros_and_ones(faces, tmp_path):
+    found = EmotionClassifier("ERM", multilabel=True, **ONCE).fit(faces)
+    shown = found.predict(faces)
+    assert shown.shape == (36, 6)
+    np.testing.assert_array_equal(shown, found.predict_proba(faces) > 0.5)
+    assert found.score(faces) == pytest.approx(found.scores_["mean_average_precision"])
+    with pytest.raises(InputError, match="several emotions a row are scored on a manifest alone"):
+        found.score([str(faces.parent / "face.png")], ["fear"])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (["none.png"], r"image 1 \(none\.png\): does not exist"),
+        ([np.zeros((4, 4, 3), np.uint8)] * 70 + [np.zeros((4, 4, 3))], r"image 71: cannot be read \("),
+        ([np.zeros((0, 4, 3), np.uint8)], r"image 1: cannot be read \("),
+        ("none.csv", r"none\.csv"),
+    ],
+)
+def test_what_cannot_be_read_is_named(fitted, images, message):
+    with pytest.raises(InputError, match=message):
+        fitted.predict(images)
+
+
+def test_fit_and_score_take_what_they_need(fitted, faces, tested):
+    with pytest.raises(InputError, match="fit takes no y"):
+        EmotionClassifier("ERM", **ONCE).fit(faces, list(tested["emotion"]))
+    with pytest.raises(InputError, match="no method of emodo is called 'SVM'"):
+        EmotionClassifier("SVM", **ONCE).fit(faces)
+    for images, y in ((faces, ["fear"]), (list(tested["file"]), None)):
+        with pytest.raises(InputError, match="score takes a manifest, which holds the emotions, or images with"):
+            fitted.score(images, y)
+    with pytest.raises(InputError, match="score has 36 images and 1 emotions"):
+        fitted.score(list(tested["file"]), ["fear"])
+
+
+def test_a_method_that_needs_boxes_needs_a_manifest(faces, tested, tmp_path):
+    frame = pd.read_csv(faces, dtype=str)
+    frame["path"] = [str(faces.parent / path) for path in frame["path"]]
+    manifest = tmp_path / "people.csv"
+    frame.assign(x1=8, y1=6, x2=24, y2=28).to_csv(manifest, index=False)
+    found = EmotionClassifier(CAERNet(width=8), **ONCE).fit(manifest)
+    assert found.predict_proba(manifest).shape == (36, 6)
+    with pytest.raises(InputError, match=r"CAERNet crops to the person or masks it: give a manifest with boxes"):
+        found.predict(list(tested["file"]))
