@@ -86,6 +86,14 @@ def test_numbers_are_binned_in_their_order():
     assert found(frame, bins=[2.0])[0]["score"].strata == ("under 0.5217", "0.5217+")
 
 
+def test_a_word_among_numbers_is_no_value_unless_bins_name_the_column():
+    frame = table(age=[str(at) for at in range(10, 32)] + ["NA", "12"])
+    age = found(frame)[0]["age"]
+    assert (len(age.strata), age.strata[-1], age.unknown) == (6, "unknown age", 1)
+    with pytest.raises(InputError, match="row 23: age 'NA' is no number"):
+        found(frame, bins=["age=20,25"])
+
+
 @pytest.mark.parametrize(
     ("columns", "bins", "said"),
     [

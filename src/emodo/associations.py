@@ -186,8 +186,8 @@ def associate(counts: np.ndarray, replicates: int = 2000, seed: int = 0, indepen
     total = counts.sum(axis=0)
     phi, chi = float(phi_square(total)), float(phi_square(total) * total.sum())
     if clusters < 2:
-        measures = (Estimate(float(f(total))) for f in (mutual_information, conditional_entropy))
-        return Association(Estimate(cramers_v(total)), *measures, chi, None)
+        information, left = Estimate(float(mutual_information(total))), Estimate(float(conditional_entropy(total)))
+        return Association(Estimate(cramers_v(total)), information, left, chi, None)
     deviation = _deviations(counts)
     signs = np.random.default_rng(seed).integers(0, 2, (replicates, clusters)) * 2.0 - 1
     turned = np.concatenate([((part @ deviation) ** 2).sum(axis=1) for part in _parts(signs, d * e)])

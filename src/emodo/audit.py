@@ -152,7 +152,7 @@ def examine(
     if rows.empty:
         raise InputError(f"{name} has no row whose split is {part!r}: name another with --split, or all")
     names = tuple(sorted(set(apart(rows.loc[:, "emotion"]))))
-    if len(names) < 2:
+    if len(names) == 1:
         raise InputError(
             f"{name} has one emotion, {names[0]!r}, in {f'its {part} rows' if part else 'all rows'}, and nothing can "
             "go with it: add rows of others"
@@ -265,11 +265,9 @@ def _shared_subjects(frame: pd.DataFrame) -> list[dict[str, Any]]:
         return []
     key = subject_key(frame).where(frame.loc[:, "subject"].notna())
     tested = frame.loc[:, "split"] == "test"
-    shared = set(key[tested].dropna()) & set(key[~tested].dropna())
-    rows = int((tested & key.isin(shared)).sum())
-    said = (
-        f"{len(shared)} of {key[tested].nunique()} test subjects are in other parts too ({rows} of {tested.sum()} rows)"
-    )
+    shared = set(key.loc[tested].dropna()) & set(key.loc[~tested].dropna())
+    rows, known = int((tested & key.isin(shared)).sum()), key.loc[tested].nunique()
+    said = f"{len(shared)} of {known} test subjects are in other parts too ({rows} of {tested.sum()} rows)"
     return [{"gate": "subject", "rows": rows, "of": int(tested.sum()), "said": said, "pairs": []}]
 
 

@@ -19,6 +19,7 @@ from emodo.scenes import importances
 PEOPLE = ("subject", "sequence")  # what rows are clustered by
 CONFOUNDERS = ("source", "stratum")  # columns that are no label, whatever they look like
 GROUPS = 5.0  # that a column of numbers is parted in
+NUMERIC = 0.9  # of a column's different values are numbers, at least, if it holds numbers; what else it says is unknown
 PER_STRATUM = 5  # rows of a stratum on average, at least: of fewer nothing can be said
 FOLDS = 10
 
@@ -52,7 +53,7 @@ def characteristics(
 
     frame: a manifest's rows. name: what messages call it. columns: those to look at, by default all but path, emotion,
     split and box. bins: as in `emodo strata`; by default, columns of more than ten numbers are parted in five groups of
-    equal size.
+    equal size, and a word among them, such as NA, is no value.
 
     Raises InputError where a named column is missing or can never be a confounder, or no column is left.
     """
@@ -75,6 +76,8 @@ def characteristics(
     for column in chosen:
         text = as_text(frame.loc[:, column])
         binned = _bins_of(column, text, bins)
+        if binned and not any("=" in str(word) for word in binned):  # bins that name the column refuse other words
+            text = text.where(np.isfinite(_numbers(text)))
         why = _no_confounder(text, bool(binned))
         if why is None and not binned:
             code = pd.factorize(text)[0]
@@ -105,9 +108,10 @@ def _bins_of(column: str, text: pd.Series, bins: Sequence[float | str]) -> list[
         return own
     known = text.dropna().drop_duplicates()
     numbers = _numbers(known)
-    if len(known) <= binning.MOST or not np.isfinite(numbers).all():
+    numbers = numbers[np.isfinite(numbers)]
+    if len(numbers) <= binning.MOST or len(numbers) < NUMERIC * len(known):
         return []
-    if len(known) == len(text) and (numbers % 1 == 0).all():
+    if len(numbers) == len(text) and (numbers % 1 == 0).all():
         return []  # a number for every row is its name
     return [word for word in bins if not (isinstance(word, str) and "=" in word)] or [GROUPS]
 
@@ -140,7 +144,8 @@ def _characteristic(
     frame: pd.DataFrame, name: Path, column: str, text: pd.Series, bins: list[float | str]
 ) -> Characteristic:
     every = np.ones(len(frame), bool)
-    names = binning.product(frame, every, name, [column], bins) if bins else text.fillna(f"unknown {column}")
+    binned = frame.assign(**{column: text})
+    names = binning.product(binned, every, name, [column], bins) if bins else text.fillna(f"unknown {column}")
     stratum, strata = pd.factorize(pd.Series(names, dtype="str"), sort=True)
     if bins:  # groups of numbers in their order, those without one last
         least = np.full(len(strata), np.inf)

@@ -38,6 +38,8 @@ def audited(frame, folder):
 
 def test_the_planted_confounder_comes_first_among_seven_columns(faces, tmp_path):
     ranked = [audited(table1(frame, fold=1), tmp_path) for frame in faces]
+    print("told, at least:", [round(columns[0]["image"]["low"], 2) for columns in ranked])
+    print("p:", [round(columns[0]["association"]["p_holm"], 4) for columns in ranked])
     print("second:", [f"{columns[1]['column']} {columns[1]['danger']:.2f}" for columns in ranked])
     assert {len(columns) for columns in ranked} == {7}
     assert [columns[0]["column"] for columns in ranked] == ["source"] * len(SEEDS)
@@ -52,7 +54,6 @@ def test_without_bias_no_column_is_named_in_19_of_20(faces, tmp_path, kept):
         sequence = frame.groupby("sequence").ngroup().to_numpy()
         chosen = np.random.default_rng(seed).random(sequence.max() + 1) < kept
         columns = audited(frame.loc[chosen[sequence]].reset_index(drop=True), tmp_path)
-        assert all(one["gaps"]["empty"] == 0 for one in columns if one["column"] == "source")
         named.append(" ".join(one["column"] for one in columns if one["biased"]))
     print(f"{kept} of the sequences:", named)
     assert sum(map(bool, named)) <= 1
