@@ -1,8 +1,7 @@
 """What `emodo gap` found, as people read it: a verdict by stated rules, tables, what has to be known, and a figure.
 
-The verdict names a factor as the reason of a drop where all of this holds: the drop's interval is above zero, what the
-factor accounts for is (p below 0.05, corrected by Holm over all factors), and it is a tenth of the drop or more. It names
-the first of them in the table, and beside it those that account for nearly as much (see `emodo.poststratification`).
+The verdict lays a drop to the first factor in the table that will do, by the rules of `poststratification.reasons`, and
+names beside it those that account for nearly as much. Without such a factor it says so.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ from emodo.statistics import LEVEL, MOST_WEIGHTS, ROUNDING, holm
 
 REPLICATES = 2000
 SURE = 0.05  # Holm's p below which a part is above zero
+LEAST_SHARE = 0.1  # of the drop, for a reason
+MANY = 0.25  # of the field's images: the rest no longer tells what those outside are like
 AS_MUCH = 0.9  # of what the first accounts for: a difference as small is not one
 
 
@@ -204,25 +206,25 @@ def ordered(accounts: Sequence[Account], farness: Sequence[float]) -> list[int]:
     return sorted(range(len(accounts)), key=key)
 
 
-def reasons(drop: Drop, order: Sequence[int], least: float = 0.1) -> list[Account]:
-    """The factors that the drop may be laid to, the first and those that account for nearly as much; none, mostly.
+def reasons(drop: Drop, order: Sequence[int]) -> list[Account]:
+    """The factors that the drop may be laid to: the first that will do, and those that account for nearly as much.
 
-    None where the drop is not above zero, or the first's part is not (Holm's p, over all factors), or is less than
-    `least` of the drop.
+    A factor will do where the drop is above zero, what it accounts for is (Holm's p over all factors), and that is at
+    least `LEAST_SHARE` of the drop. Where images are outside, but fewer than `MANY`, more of the drop must fall to the
+    factor than its share of the images (by the interval): else those outside are no worse than the others. One that only
+    names the sets will do where nothing else accounts for anything above zero.
     """
-    first = drop.accounts[order[0]] if order else None
-    if first is None or drop.drop.low <= 0 or not _stands(first) or not first.share or first.share.estimate < least:
-        return []
-    most = max(account.accounted.estimate for account in drop.accounts)
-    return [
-        account
-        for at in order
-        if _stands(account := drop.accounts[at]) and account.accounted.estimate >= AS_MUCH * most
-    ]
+    significant = [at for at in order if drop.accounts[at].p_holm < SURE and drop.accounts[at].accounted.estimate > 0]
+    known = any(not drop.accounts[at].only_a_name for at in significant)
 
+    def will_do(account: Account) -> bool:
+        share = account.share
+        if share is None or share.estimate < LEAST_SHARE or (account.only_a_name and known):
+            return False
+        return account.uncovered >= MANY or share.low > account.uncovered
 
-def _stands(account: Account) -> bool:
-    return account.p_holm < SURE and account.accounted.estimate > 0
+    standing = [account for at in significant if will_do(account := drop.accounts[at])]
+    return [each for each in standing if each.accounted.estimate >= AS_MUCH * standing[0].accounted.estimate]
 
 
 def _above_zero(parts: Sequence[Part]) -> list[int]:
