@@ -174,7 +174,9 @@ def _load(lab: Path, field: Path, run: Path | None, split: str | None, emotions:
     labelled = [_labelled(each, name, own, bool(run), notes) for each, name in ((frame, lab), (other, field))]
     if run:
         _check_shared(frame, other, labelled, own, (lab, field, run))
-    counted = int(labelled[1].sum()) if run else len(other)
+        if not labelled[1].any():
+            notes.append(f"{field.name} has no emotions, so nothing is said of the run's accuracy there.")
+    counted = int(labelled[1].sum()) if run and labelled[1].any() else len(other)
     if counted < FEW:
         notes.append(f"{field.name} has {counted} images that count, fewer than {FEW}: the intervals are wide.")
     return _Sets(frame, other, (labelled[0], labelled[1]), notes)
@@ -332,7 +334,9 @@ def _compared(
             raise InputError(f"{name} has images of one {by} only, and nothing to compare with: take --cluster image")
     measured = appearance(pd.concat([sets.lab, sets.field]), reading, crop)
     measures = np.split(measured.to_numpy(float), [len(sets.lab)])
-    made = [factors.number(name, measures[0][:, at], measures[1][:, at], lab_cluster) for at, name in enumerate(MEASURES)]
+    made = [
+        factors.number(name, measures[0][:, at], measures[1][:, at], lab_cluster) for at, name in enumerate(MEASURES)
+    ]
     shared = [name for name in sets.lab if name in sets.field and name not in (*NO_FACTOR, *MEASURES)]
     columns = {name: factors.column(name, sets.lab[name], sets.field[name], lab_cluster) for name in shared}
     found = [each for each in (*made, *columns.values()) if each is not None]

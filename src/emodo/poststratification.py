@@ -189,19 +189,24 @@ def explain(
 
 
 def ordered(accounts: Sequence[Account], farness: Sequence[float]) -> list[int]:
-    """The places of the accounts, those that account for most first.
+    """The places of the accounts: those above zero (Holm's p), then the others, each by what they account for.
 
     Of those that account for `AS_MUCH` of the most, the one whose distribution is farthest comes first; one that only
     names the sets comes behind them. farness: of each factor, see `shift.farness`.
     """
-    if not accounts:
-        return []
-    most = max(account.accounted.estimate for account in accounts)
+    sure = [_above(account) for account in accounts]
+    most = {
+        of: max(
+            (account.accounted.estimate for account, at in zip(accounts, sure, strict=True) if at == of), default=0.0
+        )
+        for of in (True, False)
+    }
 
-    def key(at: int) -> tuple[bool, bool, float]:
+    def key(at: int) -> tuple[bool, bool, bool, float]:
         account = accounts[at]
-        near = most > 0 and account.accounted.estimate >= AS_MUCH * most
-        return not near, near and account.only_a_name, -farness[at] if near else -account.accounted.estimate
+        near = most[sure[at]] > 0 and account.accounted.estimate >= AS_MUCH * most[sure[at]]
+        last = -farness[at] if near else -account.accounted.estimate
+        return not sure[at], not near, near and account.only_a_name, last
 
     return sorted(range(len(accounts)), key=key)
 
@@ -214,7 +219,7 @@ def reasons(drop: Drop, order: Sequence[int]) -> list[Account]:
     factor than its share of the images (by the interval): else those outside are no worse than the others. One that only
     names the sets will do where nothing else accounts for anything above zero.
     """
-    significant = [at for at in order if drop.accounts[at].p_holm < SURE and drop.accounts[at].accounted.estimate > 0]
+    significant = [at for at in order if _above(drop.accounts[at])]
     known = any(not drop.accounts[at].only_a_name for at in significant)
 
     def will_do(account: Account) -> bool:
@@ -225,6 +230,10 @@ def reasons(drop: Drop, order: Sequence[int]) -> list[Account]:
 
     standing = [account for at in significant if will_do(account := drop.accounts[at])]
     return [each for each in standing if each.accounted.estimate >= AS_MUCH * standing[0].accounted.estimate]
+
+
+def _above(account: Account) -> bool:
+    return account.p_holm < SURE and account.accounted.estimate > 0
 
 
 def _above_zero(parts: Sequence[Part]) -> list[int]:
@@ -296,9 +305,13 @@ def _part(estimate: float, replicated: Sequence[np.ndarray], clusters: Sequence[
         for values, count in zip(replicated, clusters, strict=True)
     ]
     variances = [(variance, freedom) for variance, freedom in variances if variance > ROUNDING**2]
+    if abs(estimate) < ROUNDING:
+        estimate = 0.0
     if not variances:
-        return Part(estimate, estimate, estimate, 1.0 if abs(estimate) < ROUNDING else 0.0)
+        return Part(estimate, estimate, estimate, 0.0 if estimate else 1.0)
     total = sum(variance for variance, _ in variances)
     freedom = total**2 / sum(variance**2 / freedom for variance, freedom in variances)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * total**0.5
-    return Part(estimate, estimate - reach, estimate + reach, float(2 * stats.t.sf(abs(estimate) / total**0.5, freedom)))
+    return Part(
+        estimate, estimate - reach, estimate + reach, float(2 * stats.t.sf(abs(estimate) / total**0.5, freedom))
+    )

@@ -134,7 +134,9 @@ def test_intervals_hold_the_truth_in_95_of_100_experiments(subjects):
     held = dict.fromkeys(truth, 0)
     random, rounds = np.random.default_rng(1), 1000
     for at in range(rounds):
-        values, answers = zip(*(drawn(random, where, n, 6) for where, n in zip(SHARES, subjects, strict=True)), strict=True)
+        values, answers = zip(
+            *(drawn(random, where, n, 6) for where, n in zip(SHARES, subjects, strict=True)), strict=True
+        )
         factor = factors.Factor("value", tuple("abcd"), *values)
         found = explain([factor], *answers, replicates=500, seed=at)
         [account] = found.accounts
@@ -142,6 +144,6 @@ def test_intervals_hold_the_truth_in_95_of_100_experiments(subjects):
         parts = {name: getattr(account, name) for name in truth if name != "drop"} | {"drop": found.drop}
         for name, part in parts.items():
             held[name] += part is not None and part.low <= truth[name] <= part.high
-    print(f"{subjects} people: coverage {({name: count / rounds for name, count in held.items()})}")
+    print(f"{subjects} people: coverage { ({name: count / rounds for name, count in held.items()}) }")
     for name, count in held.items():
         assert 0.93 <= count / rounds <= 0.97, name
