@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_refused_with_nothing_written(lab, blurred, run, tm
     refused("--split, or `all`", out, lab, blurred, split="validation")
     refused("--replicates is 5", out, lab, blurred, replicates=5)
     several = changed(blurred, lambda frame: frame.assign(emotion="anger|fear"), "several.csv")
-    refused("row 1: several emotions", out, lab, several, run=run)
+    refused("row 1: 'anger.fear' are several emotions", out, lab, several, run=run)
     typo = changed(blurred, lambda frame: frame.assign(emotion="hapiness"), "typo.csv")
     refused("did you mean 'happiness'", out, lab, typo)
     one = changed(blurred, lambda frame: frame.assign(subject="x", source="y"), "one.csv")

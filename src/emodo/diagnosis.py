@@ -80,8 +80,8 @@ def _on_drop(drop: Drop, named: Sequence[Account], shifts: Mapping[str, Shift]) 
     told.append(f"First comes {first.name} ({_values(shifts[first.name])}): it accounts for {share}.")
     if first.uncovered >= 0.5:
         told.append(
-            f"{100 * first.uncovered:.0f} % of the field's images lie outside what the lab has of it, so this is where the "
-            "accuracy is lost, and no proof that it is why."
+            f"{100 * first.uncovered:.0f} % of the field's images lie outside what the lab has of it, so this is where "
+            "the accuracy is lost, and no proof that it is why."
         )
     if first.only_a_name:
         told.append(f"It only says that the sets are two: nothing in the lab tells what another {first.name} does.")
@@ -104,7 +104,7 @@ def _on_differences(ranked: Sequence[Shift], classifiers: Mapping[str, Value]) -
     sure = [each for each in ranked if each.p_holm < SURE]
     told = ""
     if best[1].low > 0.5:
-        told = f"By {best[0]}, a classifier is right on {100 * best[1].estimate:.0f} % of whether lab or field (chance 50)."
+        told = f"A classifier tells lab from field by {best[0]}: {100 * best[1].estimate:.0f} % right, chance 50."
     if not sure:
         return f"{told} No factor differs beyond chance between lab and field.".strip()
     most = "; ".join(f"{each.name} ({_values(each)})" for each in sure[:NAMED])
@@ -170,20 +170,20 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     told: list[str] = []
     if table["drop"]:
         told.append(
-            "Explained: the lab's accuracy less the same post-stratified to the field's shares of the factor. Outside: the "
-            f"part of the drop on the field's images at values that fewer than {LEAST} clusters of the lab have, or a "
-            f"share {THIN} times smaller; post-stratification cannot speak of them."
+            "Explained: the lab's accuracy less the same post-stratified to the field's shares of the factor. Outside: "
+            f"the part of the drop at values that fewer than {LEAST} clusters of the lab have, or a share {THIN} times "
+            "smaller than the field's; post-stratification cannot speak of them."
         )
         expected = table["drop"]["expected_by"]
         less = f", which {expected} is not known to explain," if expected else ""
         told.append(
-            f"Accounts for: what is explained, and what falls outside{less} and, of a factor that only names the sets, is not "
-            f"outside another. Factors overlap, and do not add up; those within {100 * AS_MUCH:.0f} % of the most are in "
-            "the order of their distance from the lab, in its standard deviations."
+            f"Accounts for: what is explained, and what falls outside{less} and, of a factor that only names the sets, "
+            "is not outside another. Factors overlap, and do not add up. Those above zero come first; of those with "
+            f"{100 * AS_MUCH:.0f} % of the most, the one farthest from the lab, in its standard deviations."
         )
     told.append(
-        "Told alone: balanced accuracy of the factor alone, cross-validated, 50 is chance. AUC: the chance that a field "
-        "image has more of it. SMD: difference of the means in standard deviations. All intervals are 95 %, over "
+        "Told alone: balanced accuracy of the factor alone, cross-validated, 50 is chance. AUC: the chance that a "
+        "field image has more of it. SMD: difference of the means in standard deviations. All intervals are 95 %, over "
         "clusters; p by permutation of clusters, by Holm over all factors."
     )
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -46,8 +47,8 @@ def column(name: str, lab: pd.Series, field: pd.Series, cluster: np.ndarray) -> 
     known = pd.concat(texts).dropna()
     different = known.drop_duplicates()
     numbers = [pd.Series(pd.to_numeric(text, errors="coerce"), dtype=float).to_numpy(float) for text in texts]
-    all_numbers = len(different) > FEW_NUMBERS and bool(np.isfinite(pd.to_numeric(different, errors="coerce")).all())
-    if all_numbers:
+    parsed = pd.Series(pd.to_numeric(different, errors="coerce"), dtype=float).to_numpy(float)
+    if len(different) > FEW_NUMBERS and np.isfinite(parsed).all():
         return number(name, numbers[0], numbers[1], cluster)
     filled = [text.fillna(UNKNOWN) for text in texts]
     values = sorted(set(pd.concat(filled)))
@@ -112,7 +113,7 @@ def _names(edges: np.ndarray) -> list[str]:
     )
     if not written:
         return ["all"]
-    middle = [f"{a} to {b}" for a, b in zip(written, written[1:], strict=False)]
+    middle = [f"{a} to {b}" for a, b in pairwise(written)]
     return [f"under {written[0]}", *middle, f"{written[-1]}+"]
 
 
@@ -138,7 +139,7 @@ def _clusters(factor: Factor, cluster: np.ndarray) -> np.ndarray:
 
 
 def is_a_name(factor: Factor, within: np.ndarray) -> bool:
-    """Whether the factor says only that the sets are two: one value in all of the lab, or names of which none is shared.
+    """Whether the factor says only that the sets are two: one value in all of the lab, or names that share none.
 
     within: [Z] bool, as `inside` gives it.
     """

@@ -47,14 +47,14 @@ def gap(
 ) -> None:
     """emodo gap lab.parquet field.csv --run runs/erm --out runs/gap
 
-    Say how the images of the field differ from those of the lab, ranked: degradations, light, colour, size, every column
-    that both have, and how well a classifier tells the sets apart. With --run and emotions in FIELD, also how much of the
-    accuracy that is lost in the field each of these accounts for, by post-stratification, with intervals.
+    Say how the images of the field differ from those of the lab, ranked: degradations, light, colour, size, every
+    column that both have, and how well a classifier tells the sets apart. With --run and emotions in FIELD, also how
+    much of the accuracy that is lost in the field each of these accounts for, by post-stratification, with intervals.
 
     Args:
         lab: The manifest of the lab.
-        field: The manifest of the field; its emotions may be missing, in some rows or in all. A table with a column path
-            will do, or a folder of images.
+        field: The manifest of the field; its emotions may be missing, in some rows or in all. A table with a column
+            path will do, or a folder of images.
         run: A finished run, whose accuracy is compared. Its own predictions are taken where LAB is its manifest.
         out: A folder for gap.json, gap.md and gap.svg.
         split: The rows of LAB that count: train, validation, test or all; by default test with --run where LAB has a
@@ -195,7 +195,7 @@ def _field(field: Path, known: tuple[str, ...]) -> pd.DataFrame:
             raise InputError(f"{field} holds no image ({' '.join(sorted(disk.IMAGES))}) at any depth")
         return pd.DataFrame({"path": images, "file": images, "emotion": pd.Series(None, range(len(images)), "str")})
     table = manifests.read(field)
-    written = table["emotion"] if "emotion" in table else pd.Series(None, table.index, "str")
+    written = table.loc[:, "emotion"] if "emotion" in table else pd.Series(None, table.index, "str")
     written = manifests.as_text(written)
     frame = manifests.validate(
         table.drop(columns="split", errors="ignore").assign(emotion=written.fillna(known[0])),
@@ -209,19 +209,18 @@ def _field(field: Path, known: tuple[str, ...]) -> pd.DataFrame:
 
 def _labelled(frame: pd.DataFrame, name: Path, own: Sequence[str], needed: bool, notes: list[str]) -> np.ndarray:
     """Mark the rows whose emotion counts, [N] bool, and say which do not."""
-    from emodo.multilabel import several
+    from emodo.multilabel import check_single
 
-    given = frame["emotion"].notna()
+    emotion = frame.loc[:, "emotion"]
+    given = emotion.notna()
     if not needed:
         return given.to_numpy(bool)
-    if several(frame.loc[given, "emotion"]).any():
-        row = int(frame.index[given][several(frame.loc[given, "emotion"]).argmax()]) + 1
-        raise InputError(f"{name}, row {row}: several emotions, and the run recognises one a row")
-    strange = given & ~frame["emotion"].isin(own)
+    check_single(frame.loc[given], name, "the run recognises one a row")
+    strange = given & ~emotion.isin(own)
     if strange.any():
-        named = ", ".join(sorted(frame.loc[strange, "emotion"].unique()))
+        named = ", ".join(sorted(emotion[strange].unique()))
         notes.append(f"{name.name} shows emotions that the run does not know ({named}): {strange.sum()} rows left out.")
-    missing = int((~given).sum())
+    missing = len(frame) - int(given.to_numpy(bool).sum())
     if 0 < missing < len(frame):
         notes.append(f"{name.name} has no emotion in {missing} of {len(frame)} rows: they count in what differs alone.")
     return (given & ~strange).to_numpy(bool)
@@ -236,12 +235,12 @@ def _check_shared(
 ) -> None:
     shown = [set(frame.loc[rows, "emotion"]) for frame, rows in zip((lab, field), labelled, strict=True)]
     for emotions, frame, name in zip(shown, (lab, field), names[:2], strict=True):
-        if not emotions and frame["emotion"].notna().any():
+        if not emotions and bool(frame.loc[:, "emotion"].notna().any()):
             has = ", ".join(sorted(frame["emotion"].dropna().unique()))
             raise InputError(f"{names[2]} knows none of the emotions of {name}: it knows {', '.join(own)}, not {has}")
     if shown[1] and not shown[0] & shown[1]:
         raise InputError(
-            f"{names[0]} and {names[1]} share no emotion ({', '.join(sorted(shown[0]))}; {', '.join(sorted(shown[1]))}): "
+            f"{names[0]} and {names[1]} share no emotion ({'; '.join(', '.join(sorted(each)) for each in shown)}): "
             "accuracies of different emotions cannot be compared"
         )
 
@@ -338,10 +337,12 @@ def _compared(
         factors.number(name, measures[0][:, at], measures[1][:, at], lab_cluster) for at, name in enumerate(MEASURES)
     ]
     shared = [name for name in sets.lab if name in sets.field and name not in (*NO_FACTOR, *MEASURES)]
-    columns = {name: factors.column(name, sets.lab[name], sets.field[name], lab_cluster) for name in shared}
+    columns = {
+        name: factors.column(name, sets.lab.loc[:, name], sets.field.loc[:, name], lab_cluster) for name in shared
+    }
     found = [each for each in (*made, *columns.values()) if each is not None]
     if all(rows.any() for rows in sets.labelled):
-        emotion = factors.column("emotion", sets.lab["emotion"], sets.field["emotion"], lab_cluster)
+        emotion = factors.column("emotion", sets.lab.loc[:, "emotion"], sets.field.loc[:, "emotion"], lab_cluster)
         found += [emotion] if emotion is not None else []
 
     notes = _columns_told(sets, shared, [name for name, each in columns.items() if each is None])

@@ -1,29 +1,30 @@
 """How much of an accuracy's drop from lab to field each factor explains, by post-stratification.
 
-Of a factor with values z, the field has the shares p(z); the lab's accuracy is A, and A(z) at a value. Post-stratified to
-the field's shares, the lab's accuracy is the sum of p(z) A(z), which is what the field's would be if nothing but the
-factor's shares differed. Where the lab does not have a value (`factors.inside`), A(z) is not known, and post-stratification
-cannot speak. With F the field's accuracy and F(z) at a value, the drop is the sum of three parts, without a remainder:
+Of a factor with values z, the field has the shares p(z); the lab's accuracy is A, and A(z) at a value. Post-stratified
+to the field's shares, the lab's accuracy is the sum of p(z) A(z), which is what the field's would be if nothing but the
+factor's shares differed. Where the lab does not have a value (`factors.inside`), A(z) is not known, and
+post-stratification cannot speak. With F the field's accuracy and F(z) at a value, the drop is the sum of three parts,
+without a remainder:
 
     A - F  =  sum over z inside of p(z) (A - A(z))         explained: the field has more of what the model is bad at
            +  sum over z outside of p(z) (A - F(z))        outside: falls on images of which the lab has none like them
            +  sum over z inside of p(z) (A(z) - F(z))      left: the model is worse at the same value
 
-A factor *accounts for* what it explains and for what falls outside. Many factors may be outside at once, and not all can
-be the reason. So each may claim only what those that know better leave:
+A factor *accounts for* what it explains and for what falls outside. Many factors may be outside at once, and not all
+can be the reason. So each may claim only what those that know better leave:
 
 1. The factor that explains most, among those whose explained part is above zero (Holm's p below 0.05 over all factors),
    sets what is expected of an image of the field, A(z) at its value z, or A where it is outside.
-2. Every factor claims, of the images outside it, what is expected less what is right: sum over them of (expected - right) /
-   N_field. What it accounts for is what it explains and claims.
-3. A factor that only names the sets (`factors.is_a_name`: another data set, another size of all images) claims so too, but
-   no image that is outside the factor which accounts for most under 2, if that is above zero.
+2. Every factor claims, of the images outside it, what is expected less what is right: sum over them of (expected -
+   right) / N_field. What it accounts for is what it explains and claims.
+3. A factor that only names the sets (`factors.is_a_name`: another data set, another size of all images) claims so too,
+   but no image that is outside the factor which accounts for most under 2, if that is above zero.
 
-Factors that account for nearly as much as the one that accounts for most (`AS_MUCH`) cannot be told from it by accuracy;
-among these, the one whose distribution lies farthest from the lab's stands first (see `ordered`).
+Factors that account for nearly as much as the one that accounts for most (`AS_MUCH`) cannot be told from it by
+accuracy; among these, the one whose distribution lies farthest from the lab's stands first (see `ordered`).
 
-Intervals are of a bootstrap of clusters (sequences or people), drawn with replacement in lab and field apart: the variance
-of each, times C / (C - 1), their sum, and Student's t with Satterthwaite's degrees of freedom.
+Intervals are of a bootstrap of clusters (sequences or people), drawn with replacement in lab and field apart: the
+variance of each, times C / (C - 1), their sum, and Student's t with Satterthwaite's degrees of freedom.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class Part:
 class Account:
     """What a factor accounts for (see the module).
 
-    explained, outside: parts of the drop. uncovered: share of the field's images that are outside. accounted: explained,
-    and what it claims. share: of the drop, None where the drop is not above zero. p_holm: of accounted, over all
+    explained, outside: parts of the drop. uncovered: share of the field's images that are outside. accounted: what is
+    explained and claimed. share: of the drop, None where the drop is not above zero. p_holm: of accounted, over all
     factors. only_a_name: `factors.is_a_name`.
     """
 
@@ -132,7 +133,7 @@ def explain(
     expecting = max(sure, key=lambda at: first[at].estimate, default=None)
 
     def claimed(rows: np.ndarray, by: int | None) -> Callable[[_Sums, _Sums], np.ndarray]:
-        """What is expected less what is right, of some rows of the field; expected by a factor, or the lab's accuracy."""
+        """What is expected (by a factor, or else the lab's accuracy) less what is right, of some rows of the field."""
         place = np.zeros(len(rows), int) if by is None else np.where(out[by], 0, 1 + factors[by].field)
         size = 1 if by is None else 1 + len(factors[by].values)
         here = _Sums(field, [(place, size, rows)], replicates, seed + 1)
@@ -159,7 +160,7 @@ def explain(
     known = [at for at in _above_zero(found) if not names[at]]
     if known:
         taken = out[max(known, key=lambda at: found[at].estimate)]
-        for at in np.flatnonzero(names):
+        for at in np.flatnonzero(names).tolist():
             values[at] = accounted(at, out[at] & ~taken)
             found[at] = interval(values[at])
     corrected = holm([each.p for each in found])
@@ -216,8 +217,8 @@ def reasons(drop: Drop, order: Sequence[int]) -> list[Account]:
 
     A factor will do where the drop is above zero, what it accounts for is (Holm's p over all factors), and that is at
     least `LEAST_SHARE` of the drop. Where images are outside, but fewer than `MANY`, more of the drop must fall to the
-    factor than its share of the images (by the interval): else those outside are no worse than the others. One that only
-    names the sets will do where nothing else accounts for anything above zero.
+    factor than its share of the images (by the interval): else those outside are no worse than the others. One that
+    only names the sets will do where nothing else accounts for anything above zero.
     """
     significant = [at for at in order if _above(drop.accounts[at])]
     known = any(not drop.accounts[at].only_a_name for at in significant)

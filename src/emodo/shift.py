@@ -1,8 +1,8 @@
 """How two sets of images differ, factor by factor, with intervals that count clusters of images and not images.
 
-Of a number: the standardised mean difference, and the area under the ROC curve, which is the chance that an image of the
-field has more of it than one of the lab (Mann and Whitney). Of a value: the total variation distance, half the sum of the
-differences of the shares. Of both: the balanced accuracy with which the factor alone tells the sets apart.
+Of a number: the standardised mean difference, and the area under the ROC curve, which is the chance that an image of
+the field has more of it than one of the lab (Mann and Whitney). Of a value: the total variation distance, half the sum
+of the differences of the shares. Of both: the balanced accuracy with which the factor alone tells the sets apart.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def shifts(
         else:
             known = [np.isfinite(values) for values in factor.numbers]
             values = [numbers[at] for numbers, at in zip(factor.numbers, known, strict=True)]
-            groups = lab[known[0]], field[known[1]]
-            smd, auc = standardised(*values, *groups), area(*values, *groups)
+            of = values[0], values[1], lab[known[0]], field[known[1]]
+            smd, auc = standardised(*of), area(*of)
             said = [f"{np.mean(each):.3g}" if len(each) else "unknown" for each in values]
             found.append(Shift(factor.name, smd, auc, None, told, of_factor, corrected, *said))
     return found
@@ -83,8 +83,8 @@ def farness(factor: Factor) -> float:
     """How far the field's distribution lies from the lab's, in the lab's standard deviations.
 
     Of a number, the difference of the means by the lab's standard deviation (Glass). Of values, the same of their
-    indicators together, the root of the sum of (difference of the shares)^2 / share in the lab, over the values that the
-    lab has (Cohen's w); for two values they are equal. 0 where the lab does not vary.
+    indicators together, the root of the sum of (difference of the shares)^2 / share in the lab, over the values that
+    the lab has (Cohen's w); for two values they are equal. 0 where the lab does not vary.
     """
     if factor.numbers is not None:
         values = [numbers[np.isfinite(numbers)] for numbers in factor.numbers]
