@@ -23,13 +23,14 @@ QUICK = {"replicates": 200, "accelerator": "cpu", "size": 32}
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Sixteen generated people whose sources look alike, a third of them in the test part."""
+    """Fifteen generated people whose sources look alike, an image an emotion, six of them in the test part."""
     from emodo.splitting import split_subject
     from emodo.synthetic.faces import generate
 
     folder = tmp_path_factory.mktemp("lab")
     generate(folder / "faces", subjects=5, size=32, style=0)
-    return split_subject(folder / "faces" / "manifest.csv", folder / "faces" / "lab.csv", test=0.4)
+    faces = changed(folder / "faces" / "manifest.csv", lambda frame: frame[frame["frame"] == "3"], "peaks.csv")
+    return split_subject(faces, folder / "faces" / "lab.csv", test=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_without_emotions_it_says_what_differs(lab, blurred, run, capsys):
 
 def test_a_folder_of_images_is_a_field(lab, blurred, capsys):
     table = told(capsys, lab, blurred.parent / "images")
-    assert table["field"] == {"images": 180, "clusters": 180, "cluster": "image"}
+    assert table["field"] == {"images": 60, "clusters": 60, "cluster": "image"}
     assert table["lab"]["cluster"] == "subject"
     assert table["differences"][0]["name"] == "blur"
 
@@ -143,11 +144,11 @@ def test_the_runs_own_predictions_are_taken_for_its_own_manifest(lab, blurred, r
 
     monkeypatch.setattr(module, "_predicted", counted)
     own = told(capsys, lab, blurred, run=run)
-    assert predicted == [180]
+    assert predicted == [60]
     assert own["drop"]["lab"] == pytest.approx(runs.scores(run)["accuracy"])
     copy = shutil.copy(lab, lab.parent / "copy.csv")
     anew = told(capsys, copy, blurred, run=run)
-    assert predicted == [180, own["lab"]["images"], 180]
+    assert predicted == [60, own["lab"]["images"], 60]
     assert anew["drop"]["lab"] == pytest.approx(own["drop"]["lab"])
     assert anew["drop"]["field"] == pytest.approx(own["drop"]["field"])
 
@@ -161,12 +162,12 @@ def test_rows_without_an_emotion_and_with_others_are_counted_and_left_out(lab, b
     table = told(capsys, lab, changed(blurred, change, "partly.csv"), run=run)
     notes = " ".join(table["notes"])
     assert "does not know (contempt): 5 rows left out" in notes
-    assert "no emotion in 10 of 180 rows" in notes
-    assert table["field"]["images"] == 180
+    assert "no emotion in 10 of 60 rows" in notes
+    assert table["field"]["images"] == 60
 
 
 def test_a_small_field_has_wide_intervals_and_is_not_refused(lab, blurred, run, accurate, capsys):
-    few = changed(blurred, lambda frame: frame.iloc[::12], "few.csv")
+    few = changed(blurred, lambda frame: frame.iloc[::4], "few.csv")
     notes = told(capsys, lab, few, run=run)["notes"]
     assert any("15 images that count, fewer than 20: the intervals are wide" in note for note in notes)
 

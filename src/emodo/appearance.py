@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MEASURES = {
     "blur": "radius in pixels of the blur of edges",
-    "noise": "standard deviation, of full brightness",
+    "noise": "standard deviation, as a share of the mean luma",
     "brightness": "mean luma, 0 to 1",
     "contrast": "standard deviation of the luma, as a share of its mean",
     "gray": "1 less the mean chroma",
@@ -37,9 +37,9 @@ MEASURES = {
 def appearance(frame: pd.DataFrame, reading: Reading, crop: bool) -> pd.DataFrame:
     """Measure the image of every row: the columns `MEASURES`, missing where an image has nothing to measure it by.
 
-    blur, noise, brightness, gray, resolution and compression are those of `emodo.quality`. Contrast, saturation, warmth
-    and green are shares, so that light alone does not change them. With `crop`, all but compression are of the person's
-    box, where the row has one.
+    blur, brightness, gray, resolution and compression are those of `emodo.quality`, and noise is its noise by the
+    brightness. Noise, contrast, saturation, warmth and green are shares, so that light alone does not change them. With
+    `crop`, all but compression are of the person's box, where the row has one.
 
     frame: manifest rows, of one manifest or of several: compression is on one scale for all.
     """
@@ -66,7 +66,9 @@ def _look(seen: dict[str, Tensor], file: Path) -> Tensor:
     chroma = (most - image.min(axis=0)).astype(np.float32)
     values = (
         blur(luma),
-        float(np.mean([noise(channel.astype(np.float32) / 255) for channel in image])),
+        float(np.mean([noise(channel.astype(np.float32) / 255) for channel in image])) / brightness
+        if brightness
+        else math.nan,
         brightness,
         float(luma.std()) / brightness if brightness else math.nan,
         gray(image),
