@@ -42,7 +42,7 @@ def test_a_folder_is_its_images_at_any_depth_sorted(photos, capsys, word):
     assert found.files == [str(photos / path) for path in ALL]
     assert found.boxes is None
     assert len(found) == 3
-    assert capsys.readouterr().err == "emodo predict: passed over 2 files that are no images: 1 .txt, 1 .pdf\n"
+    assert capsys.readouterr().err == "emodo predict: passed over 2 files that are no images: 1 .pdf, 1 .txt\n"
 
 
 @pytest.mark.parametrize(

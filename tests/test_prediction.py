@@ -1,4 +1,4 @@
-"""emodo predict: the same rows in every form, parts that no kill can lose or double, and one message for what is wrong."""
+"""emodo predict: the same rows in every form, parts that no kill loses or doubles, one message for what is wrong."""
 
 import io
 import json
@@ -102,13 +102,14 @@ def test_paths_come_on_stdin_and_a_reader_may_leave(run, images):
     paths = pd.read_csv(images)["path"]
     command = [sys.executable, "-m", "emodo", "predict", str(run), "-", "--out", "-", "--batch-size", "1"]
     given = "\n".join(paths).encode()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdin.write(given)
-    process.stdin.close()
-    assert json.loads(process.stdout.readline())["path"] == sorted(paths)[0]
-    process.stdout.close()
-    assert b"Traceback" not in process.stderr.read()
-    assert process.wait() == 0
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdin.write(given)
+        process.stdin.close()
+        assert json.loads(process.stdout.readline())["path"] == sorted(paths)[0]
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait() == 0
 
 
 # -------------------------------------------------------------------------------------- a folder of parts

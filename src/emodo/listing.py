@@ -167,7 +167,8 @@ def _images(folder: str) -> tuple[list[str], Counter[str]]:
 
 
 def _counted(others: Counter[str]) -> str:
-    listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(8))
+    often = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{count} {suffix}" for suffix, count in often[:8])
     return f"{others.total()} files that are no images: {listed}"
 
 

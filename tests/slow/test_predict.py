@@ -31,11 +31,15 @@ def test_killed_five_times_every_image_is_there_once_as_if_undisturbed(tmp_path)
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
 
+    def finish(process):
+        _, told = process.communicate()
+        assert process.returncode == 0, told
+        return told.splitlines()[-2:]
+
     began = time.monotonic()
-    process = start(tmp_path / "undisturbed")
-    assert process.wait() == 0, process.stderr.read()
+    told = finish(start(tmp_path / "undisturbed"))
     seconds = time.monotonic() - began
-    print(f"{seconds:.0f} s undisturbed; {process.stderr.read().splitlines()[-2:]}")
+    print(f"{seconds:.0f} s undisturbed; {told}")
 
     moments, done = random.Random(0), []
     for _ in range(KILLS):
@@ -47,8 +51,7 @@ def test_killed_five_times_every_image_is_there_once_as_if_undisturbed(tmp_path)
         done.append(len(list((tmp_path / "killed").glob("part-*.parquet"))))
     print(f"parts done at each kill: {done} of {IMAGES // PART}")
     assert any(0 < parts < IMAGES // PART for parts in done)
-    process = start(tmp_path / "killed")
-    assert process.wait() == 0, process.stderr.read()
+    print(finish(start(tmp_path / "killed")))
 
     whole = pd.read_parquet(tmp_path / "undisturbed")
     killed = pd.read_parquet(tmp_path / "killed")
