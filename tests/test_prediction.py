@@ -3,11 +3,14 @@
 import io
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -79,7 +82,7 @@ def test_every_form_holds_the_same(run, images, tmp_path, suffix):
 def test_json_lines_on_stdout_and_all_else_on_stderr(run, images, tmp_path, capsys):
     expected = rows(run, images, tmp_path)
     capsys.readouterr()
-    assert predict(run, [images], prediction.Path("-"), accelerator="cpu", batch_size=16) is None
+    assert predict(run, [images], Path("-"), accelerator="cpu", batch_size=16) is None
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["path"] for line in lines] == expected["path"].tolist()
@@ -290,7 +293,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, images, tmp_pa
     before = sorted(tmp_path.rglob("*"))
     words, message = REFUSED[case]
     given = {"run": run, "images": [str(images)], "out": "parts", "accelerator": "cpu"} | words
-    given["run"], given["out"] = prediction.Path(given["run"]), prediction.Path(given["out"])
+    given["run"], given["out"] = Path(given["run"]), Path(given["out"])
     with pytest.raises(InputError, match=message):
         predict(**given)
     assert sorted(tmp_path.rglob("*")) == before
@@ -334,3 +337,21 @@ def test_as_people_type_it(run, images, tmp_path, monkeypatch, capsys):
     assert pd.read_csv("b.csv")["path"].tolist() == sorted(paths)
     assert main(["predict", str(run), "*.jpg", "page.jpg", "--out", "c.jsonl", "--strata"]) == 0
     assert pd.read_json("c.jsonl", lines=True)["error"].tolist() == ["is not a readable image"]
+
+
+def test_the_commands_and_the_python_of_its_page_run(run, faces, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, "runs/iern")
+    shutil.copytree(faces.parent / "images" / "gray", "photos")
+    for name, file in zip("ab", sorted(Path("photos").glob("*.png")), strict=False):
+        file.rename(f"photos/{name}.jpg")
+    page = (Path(__file__).parents[1] / "docs" / "predict.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("    emodo predict ")]
+    assert len(lines) == 3
+    for line in lines:
+        assert main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert len(pd.read_parquet("predictions")) == len(pd.read_parquet("predictions.parquet")) == 36
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    capsys.readouterr()
+    exec(compile(code, "predict.md", "exec"), {})  # the page is ours
+    assert "photos/a.jpg" in capsys.readouterr().out

@@ -121,9 +121,9 @@ def _table(file: Path, column: str) -> pd.DataFrame:
             f"{file} has no column {column} (found: {', '.join(frame.columns[:9])}): name the column of the paths with "
             "--path"
         )
-    kept = frame[[name for name in frame if name == column or name in manifest.BOX]]
-    named = ["path" if name == column else str(name) for name in kept]
-    return manifest.places(kept.set_axis(named, axis=1), file, file.parent)
+    kept = frame.loc[:, [name for name in frame if name == column or name in manifest.BOX]].copy()
+    kept.columns = ["path" if name == column else name for name in kept]
+    return manifest.places(kept, file, file.parent)
 
 
 def _in_folder(folder: str, others: Counter[str]) -> list[str]:
