@@ -350,6 +350,8 @@ class Field(Dataset):
 
     def _decoded(self, source: Source) -> Tensor:
         if isinstance(source, np.ndarray):
+            if source.dtype != np.uint8:
+                raise ValueError(f"is an array of {source.dtype}: give [H, W, 3] uint8")
             return _rgb(Image.fromarray(source))
         if isinstance(source, Image.Image):
             return _rgb(source.copy())  # turning it upright happens in place

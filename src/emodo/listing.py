@@ -121,8 +121,9 @@ def _table(file: Path, column: str) -> pd.DataFrame:
             f"{file} has no column {column} (found: {', '.join(frame.columns[:9])}): name the column of the paths with "
             "--path"
         )
-    kept = [name for name in frame if name == column or name in manifest.BOX]
-    return manifest.places(frame[kept].rename(columns={column: "path"}), file, file.parent)
+    kept = frame.loc[:, [name for name in frame if name == column or name in manifest.BOX]].copy()
+    kept.columns = ["path" if name == column else name for name in kept]
+    return manifest.places(kept, file, file.parent)
 
 
 def _in_folder(folder: str, others: Counter[str]) -> list[str]:
@@ -166,7 +167,8 @@ def _images(folder: str) -> tuple[list[str], Counter[str]]:
 
 
 def _counted(others: Counter[str]) -> str:
-    listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(8))
+    often = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{count} {suffix}" for suffix, count in often[:8])
     return f"{others.total()} files that are no images: {listed}"
 
 

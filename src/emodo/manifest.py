@@ -166,7 +166,7 @@ def places(frame: pd.DataFrame, name: Path, folder: Path) -> pd.DataFrame:
     """
     frame = frame.reset_index(drop=True)
     problems = [] if "path" in frame else [f"no column path (found: {', '.join(frame.columns)})"]
-    frame = frame[[column for column in ("path", *BOX) if column in frame]]
+    frame = frame.loc[:, [column for column in ("path", *BOX) if column in frame]].copy()
     checks: list[Check] = []
     _boxes(frame, problems, checks)
     if "path" in frame:

@@ -92,7 +92,7 @@ def predict(
     check_accelerator(accelerator)
     kind, taken = _kind(out), _shard(shard)
     _check_target(out, kind, taken, engine, overwrite)
-    settings = {
+    settings: dict[str, Any] = {
         "strata": strata,
         "batch_size": batch_size,
         "precision": _precision(precision, accelerator),

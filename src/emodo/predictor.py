@@ -42,11 +42,11 @@ class Predictor:
         """
         fold(method, device)
         self.task, self.views, self.strata, self.batch_size = task, images.views, strata, batch_size
-        self._method, self._images, self._device, self._half = method, images, device, half
+        self.images, self._method, self._device, self._half = images, method, device, half
         blank = torch.zeros(1, 3, images.size, images.size)
         views: dict[View, torch.Tensor] = dict.fromkeys(images.views, blank)
         unknown = torch.tensor([-1])
-        logits, strata_logits = self._logits(Batch(blank, unknown, unknown, unknown, **views))
+        logits, strata_logits = self.logits(Batch(blank, unknown, unknown, unknown, **views))
         self._intervenes = strata_logits is not None
         if strata and not self._intervenes:
             raise InputError(
@@ -74,7 +74,7 @@ class Predictor:
         waiting: deque[list[Given]] = deque()
         pairs = zip(images, repeat(None) if boxes is None else boxes, strict=boxes is not None)
         batches = self._batches(pairs, waiting)
-        for found, errors in field_loader(self._images, batches, workers):
+        for found, errors in field_loader(self.images, batches, workers):
             yield self._table(waiting.popleft(), boxes is not None, found, errors)
 
     def whole(self, images: Listed, workers: int, advance: Callable[[int], None]) -> pd.DataFrame:
@@ -103,7 +103,7 @@ class Predictor:
             waiting.append(batch)
             yield batch
 
-    def _logits(self, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+    def logits(self, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits [B, E], and of the strata [B, K, E] where the method intervenes."""
         with (
             torch.inference_mode(),
@@ -125,7 +125,7 @@ class Predictor:
                 rows[good] = values
             return rows
 
-        logits, strata_logits = (None, None) if found is None else self._logits(found)
+        logits, strata_logits = (None, None) if found is None else self.logits(found)
         names = np.full(len(given), None, object)
         if logits is not None:
             names[good] = named(logits, self.task)
