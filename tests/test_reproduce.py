@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.metrics import adjusted_rand_score
 
 from emodo import runs
 from emodo.__main__ import main
 from emodo.synthetic.faces import generate
+from emodo.synthetic.scenes import generate as generate_scenes
+from released import glove, group, inside_or_out, meanings
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
 SMALL = ["--backbone", "small", "--pretrained", "false", "--size", "32", "--accelerator", "cpu", "--epochs", "1"]
@@ -118,6 +121,26 @@ def test_the_three_face_sets_in_miniature(disk, monkeypatch):
     assert scores["n"] == 36
     assert sorted(scores["strata"]) == ["CK+", "MMI", "Oulu-CASIA"]
     assert json.loads(Path("runs/iern1/all/scores.json").read_text())["n"] == 108
+
+
+def test_figure_7_is_drawn_from_the_two_steps_strata_of_generated_scenes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    manifest = generate_scenes(Path("scenes"), images=240, size=64)
+    vectors, io = glove(Path("glove.txt"), meanings()), inside_or_out(Path("IO_places365.txt"))
+    steps = ["--by", "scene", "--vectors", str(vectors), "--io", str(io), "--clusters", "5", "--keep", "5"]
+    assert main(["strata", str(manifest), "strata.csv", *steps]) == 0
+    table = pd.read_csv("strata.csv", dtype=str)
+    assert adjusted_rand_score([group(scene) for scene in table["scene"]], table["stratum"]) >= 0.9
+    assert main(["train", "strata.csv", "--method", "ERM", "--run", "runs/erm", "--crop", "false", *SMALL]) == 0
+    assert main(["report", "runs/erm", "--out", "report.html"]) == 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    figure = re.search(r'<svg[^>]*aria-labelledby="spread-title".*?</svg>', page, re.DOTALL)
+    assert figure, "the page has no Figure 7"
+    assert all(f">{stratum}<" in figure[0] for stratum in table["stratum"].unique())
+    train = table[table["split"] == "train"]
+    shares = train.groupby("stratum")["emotion"].apply(lambda rows: 100 * (rows == "negative").mean())
+    assert shares.max() - shares.min() > 50  # the scenes go with the emotion in training, and the page's numbers say so
+    assert all(re.search(rf"{share:.0f} / \d+ %", page) for share in shares)
 
 
 @pytest.mark.parametrize("line", commands())
