@@ -20,9 +20,11 @@ _PUBLIC = {
     "Batch": "emodo.records",
     "Confounder": "emodo.records",
     "InputError": "emodo.records",
+    "Model": "emodo.models",
     "Task": "emodo.records",
     "evaluate": "emodo.evaluation",
     "load_method": "emodo.runs",
+    "probe": "emodo.probing",
     "report": "emodo.reporting",
     "train": "emodo.training",
 }

@@ -57,6 +57,7 @@ VERBS = {
     "strata": ("emodo.strata", "strata", "strata from columns, scenes, looks or errors; a dictionary of contexts"),
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
+    "probe": ("emodo.probing", "command", "do(gray), do(blur), do(background) ...: what any model leans on"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),
     "sweep": ("emodo.sweep", "sweep", "one method's settings varied: a grid's curve, or a search over ranges"),

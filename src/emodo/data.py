@@ -248,17 +248,8 @@ class Images(Dataset):
             whole = read_image(Path(self.files[i]), self.max_pixels)
         except InputError as error:
             return InputError(f"row {int(self.rows[i]) + 1}: {error}")
-        seen = {"images": whole}
-        if self.boxes is not None and not np.isnan(self.boxes[i]).any():
-            (x1, y1), (x2, y2) = np.floor(self.boxes[i][:2]).astype(int), np.ceil(self.boxes[i][2:]).astype(int)
-            if self.crop:
-                seen["images"] = whole[:, y1:y2, x1:x2]
-            if "context" in self.views:
-                seen["context"] = whole.clone()
-                seen["context"][:, y1:y2, x1:x2] = GRAY
-        if "whole" in self.views:
-            seen["whole"] = whole
-        return seen
+        box = None if self.boxes is None or np.isnan(self.boxes[i]).any() else self.boxes[i]
+        return views_of(whole, box, self.views, self.crop)
 
     def _transformed(self, image: Tensor, row: int) -> Tensor:
         if self.epoch is None:
@@ -267,6 +258,34 @@ class Images(Dataset):
 
     def _labels(self, i: int) -> tuple[np.ndarray, int]:
         return np.asarray(self.emotion[i]), int(self.stratum[i])
+
+
+def views_of(whole: Tensor, box: np.ndarray | None, views: Sequence[View], crop: bool) -> dict[str, Tensor]:
+    """An image as a method sees it, [3, H, W] uint8 each: `images`, and what `views` names; box: [4], of the person."""
+    seen = {"images": whole}
+    if box is not None:
+        if crop:
+            x1, y1, x2, y2 = pixels(box)
+            seen["images"] = whole[:, y1:y2, x1:x2]
+        if "context" in views:
+            seen["context"] = masked(whole, box)
+    if "whole" in views:
+        seen["whole"] = whole
+    return seen
+
+
+def pixels(box: np.ndarray) -> tuple[int, int, int, int]:
+    """The pixels x1, y1, x2, y2 that a box, [4] float, touches; the last two are exclusive."""
+    x1, y1, x2, y2 = (int(side) for side in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    return x1, y1, x2, y2
+
+
+def masked(image: Tensor, box: np.ndarray) -> Tensor:
+    """A copy of an image, [3, H, W] uint8, with the box gray."""
+    x1, y1, x2, y2 = pixels(box)
+    covered = image.clone()
+    covered[:, y1:y2, x1:x2] = GRAY
+    return covered
 
 
 def collate(items: list[Item | InputError]) -> Batch | InputError:

@@ -50,8 +50,7 @@ def predict(
     be none. The method is folded for speed, and cannot be trained afterwards.
     """
     device = device_of(accelerator)
-    method.to(device).fold()
-    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    fold(method, device)
     parts: list[list[np.ndarray]] = []
     images = Images(frame, task, size, max_pixels=max_pixels, views=method.views, crop=crop)
     with torch.inference_mode():
@@ -81,6 +80,12 @@ def predict(
     if confounder_logits.size:
         table["stratum_predicted"] = np.array(task.strata)[confounder_logits.argmax(axis=1)]
     return table.reset_index(drop=True)
+
+
+def fold(method: Method, device: torch.device) -> None:
+    """Make a method predict fast on a device: folded, channels-last; it cannot be trained afterwards."""
+    method.to(device).fold()
+    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
