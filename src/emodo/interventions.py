@@ -44,7 +44,7 @@ class Intervention:
 
 INTERVENTIONS = {
     "gray": Intervention("colour is taken away", "share of the colour", (0.5, 0.75, 1), 0, 0, 1),
-    "brightness": Intervention("darker, or brighter", "times as bright", (0.7, 1.4, 0.5, 2, 0.3), 1, 0, 10),
+    "brightness": Intervention("darker, or brighter", "times as bright", (1.4, 0.7, 2, 0.5, 0.3), 1, 0, 10),
     "background": Intervention(
         "everything outside the person's box is another row's image, of another emotion and stratum, its person gray",
         "share of the other",
@@ -57,7 +57,7 @@ INTERVENTIONS = {
     "mask": Intervention(
         "the middle of the person's box is gray", "share of the box", (0.25, 0.5, 1), 0, 0, 1, boxed=True
     ),
-    "blur": Intervention("Gaussian blur", "radius, share of the side", (0.005, 0.01, 0.02, 0.04), 0, 0, 0.5),
+    "blur": Intervention("Gaussian blur", "radius, share of side", (0.005, 0.01, 0.02, 0.04), 0, 0, 0.5),
     "noise": Intervention("Gaussian noise", "deviation, of full light", (0.05, 0.1, 0.2, 0.4), 0, 0, 1),
     "compression": Intervention("saved as JPEG and read again", "JPEG quality", (50, 20, 10, 5), 100, 1, 100),
     "mirror": Intervention("left and right exchanged", "", (1,), 0, 1, 1),
@@ -81,7 +81,7 @@ def intervene(dose: Dose, shown: Shown, random: np.random.Generator, other: Show
 
     Raises KeyError for an intervention that there is not.
     """
-    name, strength = dose
+    name, strength = dose[0], float(dose[1])  # a whole number would be counted in uint8, which wraps
     image, box = shown.image, shown.box
     if INTERVENTIONS[name].boxed:
         assert box is not None

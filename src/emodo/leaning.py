@@ -283,11 +283,11 @@ def _certain(found: Mapping[str, Any]) -> bool:
 
 
 def findings(measured: Mapping[str, Any], chance: tuple[str, float], person_seen_alone: bool) -> list[dict[str, Any]]:
-    """What a model leans on, {kind, what, intervention, strength, said} each, most flips first.
+    """What a model leans on, {kind, what, intervention, strength, flip, said} each; of a kind, most flips first.
 
     leans    an intervention that takes something away changes at least 5 % more of the answers than the mirror does,
-             with Holm's p below 0.05, at some strength; the strongest of these is told. Whether accuracy falls does not
-             matter: an answer that goes with the colour leans on the colour, be it right or wrong
+             with Holm's p below 0.05, at some strength; the last of these is told, and the first. Whether accuracy
+             falls does not matter: an answer that goes with the colour leans on the colour, be it right or wrong
     upset    the same of noise and compression, which add something
     surroundings   with the person masked, accuracy is certainly above that of always answering one emotion
     unstable       the mirror changes certainly more than 5 % of the answers
@@ -300,10 +300,10 @@ def findings(measured: Mapping[str, Any], chance: tuple[str, float], person_seen
         found = [row for row in rows if row["intervention"] == name and leans(row)]
         if found:
             row, kind = found[-1], "leans" if name in INFORMATIVE else "upset"
-            told.append(
-                _finding(kind, what, row, f"{_dose(row)} changes {_percent(row['flip'])} of its answers{_cost(row)}")
-            )
-    told.sort(key=lambda each: -each["flip"])
+            early = f" (already {found[0]['strength']:g}: {100 * found[0]['flip']['value']:.1f} %)" * (len(found) > 1)
+            said = f"{_dose(row)} changes {_percent(row['flip'])} of its answers{early}{_cost(row)}"
+            told.append(_finding(kind, what, row, said))
+    told.sort(key=lambda each: (each["kind"] != "leans", -each["flip"]))
     for row in rows:
         if row["intervention"] == "mask" and row["strength"] == 1 and not person_seen_alone:
             after = row["after"]

@@ -156,7 +156,7 @@ def figure(table: Mapping[str, Any]) -> str:
             grid[0][0].figure.legend(
                 *grid[0][0].get_legend_handles_labels(),
                 loc="lower left",
-                bbox_to_anchor=(0, 1.08),
+                bbox_to_anchor=(0, 1.06),
                 ncols=len(table["models"]),
                 frameon=False,
             )
@@ -213,3 +213,4 @@ def _ticks(upper: Axes, lower: Axes, name: str, strengths: Sequence[float]) -> N
     lower.set_xticks(list(written), list(written.values()), rotation=40, ha="right", rotation_mode="anchor")
     upper.set_title(name, fontsize=9)
     lower.set_xlabel(INTERVENTIONS[name].unit, fontsize=7.5)
+    lower.xaxis.set_label_coords(0.5, -0.42)
