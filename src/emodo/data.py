@@ -253,7 +253,7 @@ class Images(Dataset):
         except InputError as error:
             return InputError(f"row {int(self.rows[i]) + 1}: {error}")
         box = None if self.boxes is None or np.isnan(self.boxes[i]).any() else self.boxes[i]
-        return _views(whole, box, self.views, self.crop)
+        return views_of(whole, box, self.views, self.crop)
 
     def _transformed(self, image: Tensor, row: int) -> Tensor:
         if self.epoch is None:
@@ -264,19 +264,32 @@ class Images(Dataset):
         return np.asarray(self.emotion[i]), int(self.stratum[i])
 
 
-def _views(whole: Tensor, box: np.ndarray | None, views: Sequence[View], crop: bool) -> dict[str, Tensor]:
-    """An image as a method sees it, [3, H, W] uint8 each; box: [4], of the person."""
+def views_of(whole: Tensor, box: np.ndarray | None, views: Sequence[View], crop: bool) -> dict[str, Tensor]:
+    """An image as a method sees it, [3, H, W] uint8 each: `images`, and what `views` names; box: [4], of the person."""
     seen = {"images": whole}
     if box is not None:
-        (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
         if crop:
+            x1, y1, x2, y2 = pixels(box)
             seen["images"] = whole[:, y1:y2, x1:x2]
         if "context" in views:
-            seen["context"] = whole.clone()
-            seen["context"][:, y1:y2, x1:x2] = GRAY
+            seen["context"] = masked(whole, box)
     if "whole" in views:
         seen["whole"] = whole
     return seen
+
+
+def pixels(box: np.ndarray) -> tuple[int, int, int, int]:
+    """The pixels x1, y1, x2, y2 that a box, [4] float, touches; the last two are exclusive."""
+    x1, y1, x2, y2 = (int(side) for side in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    return x1, y1, x2, y2
+
+
+def masked(image: Tensor, box: np.ndarray) -> Tensor:
+    """A copy of an image, [3, H, W] uint8, with the box gray."""
+    x1, y1, x2, y2 = pixels(box)
+    covered = image.clone()
+    covered[:, y1:y2, x1:x2] = GRAY
+    return covered
 
 
 def collate(items: list[Item | InputError]) -> Batch | InputError:
@@ -343,7 +356,7 @@ class Field(Dataset):
             if box is not None and (min(box) < 0 or box[2] > width or box[3] > height or (box[2:] <= box[:2]).any()):
                 shown = ", ".join(f"{side:g}" for side in box)
                 raise ValueError(f"has a box ({shown}) that does not lie within its {width} x {height} pixels")
-            seen = _views(whole, box, self.views, self.crop)
+            seen = views_of(whole, box, self.views, self.crop)
             return {name: prepare(view, self.size) for name, view in seen.items()}, np.array(-1), -1, -1
         except Exception as error:  # whatever a decoder makes of a file from anywhere is that file's error alone
             return InputError(reason(error))

@@ -74,9 +74,10 @@ def differences(
 ) -> list[list[Difference | None]]:
     """Compare every method with the baseline, on the same images: over all of them, then within each group.
 
-    right: for each of M methods [S, N], whether each of its S seeds is right on each of N images. cluster: [N] int,
-    images that fail together. group: [N] int, here the emotion, of `groups`. Returns [M][1 + groups]; None for the
-    baseline itself and for a group with images of fewer than two clusters, which say nothing of other people.
+    right: for each of M methods [S, N], whether each of its S seeds is right on each of N images; means of any other
+    number of an image are compared in the same way. cluster: [N] int, images that fail together. group: [N] int, here
+    the emotion, of `groups`. Returns [M][1 + groups]; None for the baseline itself and for a group with images of fewer
+    than two clusters, which say nothing of other people.
 
     The question: by how much would the method's accuracy, averaged over trainings, differ from the baseline's on other
     people like these? Two things could have come out otherwise. The images: clusters are drawn anew with replacement,
@@ -93,7 +94,7 @@ def differences(
     member = np.stack([np.ones_like(group, bool), *(group == at for at in range(groups))])[:, order]  # [1 + groups, N]
     n = np.add.reduceat(member.astype(float), starts, axis=1)  # [1 + groups, C]
     hits = [
-        np.stack([np.add.reduceat(each[:, order] & of, starts, axis=1, dtype=float) for of in member]) for each in right
+        np.stack([np.add.reduceat(each[:, order] * of, starts, axis=1, dtype=float) for of in member]) for each in right
     ]
     means = np.stack([each.mean(axis=1) for each in hits])  # [M, 1 + groups, C], averaged over seeds
     generator = np.random.default_rng(seed)

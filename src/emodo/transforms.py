@@ -15,7 +15,7 @@ Augmentation = Literal["released", "light", "none"]
 
 def prepare(image: Tensor, size: int) -> Tensor:
     """Resize [3, H, W] uint8 to [3, size, size] and normalise to -1 .. 1 (mean .5, std .5, as released)."""
-    return normalise(_resize(image, size))
+    return normalise(resize(image, size))
 
 
 def augment(image: Tensor, size: int, augmentation: Augmentation, random: np.random.Generator) -> Tensor:
@@ -28,7 +28,7 @@ def augment(image: Tensor, size: int, augmentation: Augmentation, random: np.ran
     """
     if augmentation == "none":
         return prepare(image, size)
-    image = _resize(image, round(size * 256 / 224))
+    image = resize(image, round(size * 256 / 224))
     margin = image.shape[-1] - size
     top, left = (int(x) for x in random.integers(0, margin + 1, 2))
     image = image[:, top : top + size, left : left + size]
@@ -44,7 +44,8 @@ def normalise(image: Tensor) -> Tensor:
     return image.to(torch.float32).mul_(2 / 255).sub_(1)
 
 
-def _resize(image: Tensor, size: int) -> Tensor:
+def resize(image: Tensor, size: int) -> Tensor:
+    """[3, H, W] -> [3, size, size], bicubic and antialiased."""
     if image.shape[-2:] == (size, size):
         return image
     return tv.resize(image, [size, size], InterpolationMode.BICUBIC, antialias=True)
