@@ -43,7 +43,17 @@ def blocks(language, page=README):
 def test_the_commands_of_the_first_use_run_in_their_order(folder, monkeypatch):
     monkeypatch.chdir(folder)
     lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("emodo ")]
-    assert [line.split()[1] for line in lines] == ["prepare", "split", "train", "train", "report", "benchmark", "train"]
+    assert [line.split()[1] for line in lines] == [
+        "prepare",
+        "audit",
+        "split",
+        "train",
+        "train",
+        "report",
+        "benchmark",
+        "compare",
+        "train",
+    ]
     for line in lines:
         words = shlex.split(line, comments=True)[1:]
         small = {"train": SMALL if "--resume" not in words else [], "benchmark": FEW}
