@@ -211,6 +211,28 @@ def test_the_command_prints_json_and_takes_the_manifest_last(run, faces, capsys)
     assert found["stratum"] == "source"
 
 
+def test_an_onnx_file_is_probed_as_its_flags_say(colours, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from onnxfiles import WEIGHTS, built
+
+    file = built(tmp_path / "model.onnx", ("batch", 3, "h", "w"))
+    three = copied(colours, tmp_path, lambda frame: frame)
+    words = ["--emotions", "fear", "joy", "anger", "--onnx", "size=32", "range=0,255", "mean=127.5", "std=10"]
+    assert main(["probe", str(file), str(three), *words, "--replicates", "100", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+
+    def function(images):
+        return (images.float().mean(dim=(2, 3)) - 127.5) / 10 @ torch.from_numpy(WEIGHTS)
+
+    itself = probe(Model(str(file), ("fear", "joy", "anger"), function, size=32), three, replicates=100)
+    for one, other in zip(found["models"][0]["doses"], itself["models"][0]["doses"], strict=True):
+        assert one["flip"]["value"] == other["flip"]["value"]
+        assert one["shift"]["value"] == pytest.approx(other["shift"]["value"], abs=1e-5)
+    assert main(["probe", str(file), str(three), "--onnx", "size=32"]) == 2
+    assert "name them in their order with --emotions" in capsys.readouterr().err
+
+
 # --------------------------------------------------------------------------------------- what is refused
 
 
@@ -291,7 +313,7 @@ def test_models_that_do_not_fit_are_refused(colours, tmp_path):
 def test_a_truncated_image_is_named_by_its_row(colours, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes((colours.parent / "3.png").read_bytes()[:60])
-    file = copied(colours, tmp_path, lambda frame: frame.assign(path=[*frame["path"][:59], str(broken)]))
+    file = copied(colours, tmp_path, lambda frame: without_boxes(frame).assign(path=[*frame["path"][:59], str(broken)]))
     with pytest.raises(InputError, match=r"m\.csv, row 60: the image .*broken\.png is truncated"):
         probe(PLANTED, file, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
