@@ -297,6 +297,15 @@ def test_a_list_goes_by_its_place(emodo, tmp_path):
     assert f"{names[1]} is given twice" in emodo("report", *names, names[1])[2]
 
 
+def test_a_list_takes_all_words_from_its_place_on(emodo, tmp_path):
+    run, out = tmp_path / "none", tmp_path / "out"
+    for words in (["a", "-"], ["-"], ["[ab].jpg", "c"], ["a", "--strata", "b"]):
+        assert emodo("predict", run, *words, "--out", out)[2] == (
+            f"emodo predict: {run} is not a run: it has no config.yaml\n"
+        )
+    assert emodo("predict", run, "--out", out)[0] == 2  # no images at all
+
+
 def test_words_with_defaults_go_by_their_places_too(emodo, faces, manifest, tmp_path):
     by_place = emodo("train", faces, "--epochs", "0")
     assert by_place == emodo("train", "--manifest", faces, "--epochs", "0")

@@ -213,7 +213,7 @@ def test_the_parts_may_be_spread_over_ray(run, images, tmp_path):
 
 def test_a_process_that_dies_on_ray_is_told(run, images, tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "find_ray", lambda: None)
-    monkeypatch.setattr(prediction, "on_ray", lambda *_: iter([(1, prediction.Died("out of memory"))]))
+    monkeypatch.setattr(prediction, "on_ray", lambda *_: (job for job in [(1, prediction.Died("out of memory"))]))
     with pytest.raises(Unfinished, match=r"part-00001\.parquet: out of memory; the same command goes on"):
         predict(run, [images], tmp_path / "ray", part=20, accelerator="cpu", engine="ray")
 

@@ -247,6 +247,16 @@ def test_forward_is_the_logits_of_predict(method):
         torch.testing.assert_close(method(batch), logits)
 
 
+def test_the_answer_is_the_prediction_without_the_stratum(method):
+    built = trained(method).eval()
+    with torch.no_grad():
+        prediction, answer = built.predict(unlabelled()), built.answer(unlabelled())
+    torch.testing.assert_close(answer.logits, prediction.logits)
+    assert (answer.strata_logits is None) == (prediction.strata_logits is None)
+    if answer.strata_logits is not None:
+        torch.testing.assert_close(answer.strata_logits, prediction.strata_logits)
+
+
 def test_an_images_prediction_does_not_depend_on_its_neighbours(method):
     batch = unlabelled(6)
     together = said(trained(method), batch).logits
