@@ -1,6 +1,6 @@
 """An exported run in onnxruntime against the product's own prediction on a CPU, taking turns.
 
-python benchmarks/onnx.py RUN FILE.onnx [FILE.onnx ...]     # --batch 1 8 --threads 2
+python benchmarks/exported.py RUN FILE.onnx [FILE.onnx ...]     # --batch 1 8 --threads 2
 """
 
 from __future__ import annotations
