@@ -1,12 +1,14 @@
 """Images a second of `emodo predict` from files to a folder of parts, and what of it decoding and the network take.
 
-python benchmarks/predict_images.py                                  # IERN, small and resnet18, 96 pixels
+python benchmarks/predict_images.py                                  # ERM and IERN, small and resnet18, 96 pixels
 python benchmarks/predict_images.py --backbones resnet50 --size 224
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import sys
 import tempfile
 import time
@@ -17,7 +19,7 @@ from safetensors.torch import save_model
 
 from emodo import runs
 from emodo.data import collate_found
-from emodo.methods import IERN
+from emodo.methods import ERM, IERN
 from emodo.networks import create_backbone
 from emodo.prediction import load, predict
 from emodo.records import Confounder, Task
@@ -29,38 +31,39 @@ STRATA = ("blue", "dim", "gray")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", default=["small", "resnet18"])
+    parser.add_argument("--methods", nargs="+", choices=["ERM", "IERN"], default=["ERM", "IERN"])
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--subjects", type=int, default=40, help="54 images of each")
     parser.add_argument("--workers", type=int, nargs="+", default=[None], help="by default the command's own")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         generate(folder / "faces", subjects=options.subjects, size=options.size)
         files = sorted(str(file) for file in (folder / "faces").rglob("*.png"))
-        for backbone in options.backbones:
-            run = untrained(folder / backbone, backbone, options.size)
+        for name, backbone in itertools.product(options.methods, options.backbones):
+            run = untrained(folder / f"{name} {backbone}", name, backbone, options.size)
             alone(run, files, options.precision)
             for workers in options.workers:
-                out = folder / f"{backbone}-{workers}"
+                out = folder / f"{run.name} {workers}"
                 start = clock()
                 predict(run, files, out, workers=workers, part=1000, precision=options.precision)
                 wall, cpu = since(start)
                 print(
-                    f"{backbone}, {options.size} px, {options.precision}, --workers {workers}: {len(files)} images, "
-                    f"{len(files) / wall:.0f} images/s, and {len(files) / cpu:.0f} a second of processor time",
+                    f"{run.name}, {options.size} px, {options.precision}, --workers {workers}: {len(files)} images, "
+                    f"{len(files) / wall:.0f} images/s, {len(files) / cpu:.0f} a second of processor time",
                     flush=True,
                 )
 
 
-def untrained(run: Path, backbone: str, size: int) -> Path:
+def untrained(run: Path, name: str, backbone: str, size: int) -> Path:
     """The folder of a run whose weights are random: as fast as any."""
     torch.manual_seed(0)
-    method = IERN()
+    method = {"ERM": ERM, "IERN": IERN}[name]()
     task = Task(EMOTIONS, Confounder("source", STRATA, (1 / 3,) * 3))
     method.build(task, create_backbone(backbone, size, pretrained=False))
     settings = {"backbone": backbone, "size": size, "max_pixels": 50_000_000}
-    settings["method"] = {"class_path": "emodo.methods.IERN", "init_args": method.hyperparameters()}
+    settings["method"] = {"class_path": f"emodo.methods.{name}", "init_args": method.hyperparameters()}
     runs.create(run, settings, task, {})
     save_model(method, str(run / runs.WEIGHTS))
     return run
@@ -69,7 +72,7 @@ def untrained(run: Path, backbone: str, size: int) -> Path:
 def alone(run: Path, files: list[str], precision: str) -> None:
     """Decoding alone, in this process, and the network alone, of the first images."""
     predictor = load(run, precision=precision)
-    files = files[:640]
+    files = files[:256]
     start = clock()
     items = [predictor.images[file, None] for file in files]
     print(f"{run.name}: decoding alone {len(files) / since(start)[1]:.0f} images a second of processor time; ", end="")
@@ -82,8 +85,6 @@ def alone(run: Path, files: list[str], precision: str) -> None:
 
 
 def clock() -> tuple[float, float]:
-    import os
-
     used = os.times()
     return time.perf_counter(), used.user + used.system + used.children_user + used.children_system
 

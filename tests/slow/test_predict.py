@@ -41,16 +41,23 @@ def test_killed_five_times_every_image_is_there_once_as_if_undisturbed(tmp_path)
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s undisturbed; {told}")
 
+    def parts():
+        return len(list((tmp_path / "killed").glob("part-*.parquet")))
+
     moments, done = random.Random(0), []
     for _ in range(KILLS):
+        wait, before = moments.uniform(0, 3), parts()  # counted in parts: by the clock, another load would end it first
         process = start(tmp_path / "killed")
-        time.sleep(moments.uniform(0, seconds / 2))
+        while parts() < before + int(wait):
+            time.sleep(0.01)
+            assert process.poll() is None
+        time.sleep(wait % 1 * seconds * PART / IMAGES)
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        done.append(len(list((tmp_path / "killed").glob("part-*.parquet"))))
+        done.append(parts())
     print(f"parts done at each kill: {done} of {IMAGES // PART}")
-    assert any(0 < parts < IMAGES // PART for parts in done)
+    assert 0 < done[-1] < IMAGES // PART
     print(finish(start(tmp_path / "killed")))
 
     whole = pd.read_parquet(tmp_path / "undisturbed")
@@ -58,7 +65,7 @@ def test_killed_five_times_every_image_is_there_once_as_if_undisturbed(tmp_path)
     assert len(killed) == killed["path"].nunique() == IMAGES
     assert killed["error"].isna().all()
     pd.testing.assert_frame_equal(killed, whole, check_exact=True)
-    parts = sorted(file.name for file in (tmp_path / "undisturbed").glob("part-*"))
-    assert len(parts) == IMAGES // PART
-    for name in parts:
+    names = sorted(file.name for file in (tmp_path / "undisturbed").glob("part-*"))
+    assert len(names) == IMAGES // PART
+    for name in names:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
