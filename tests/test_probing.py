@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from emodo.probing import probe
 from emodo.records import InputError
 from emodo.training import train
 
-ROOT = Path(__file__).parents[1]
+PAGE = (Path(__file__).parents[1] / "docs" / "probe.md").read_text(encoding="utf-8")
 PAIR = ("fear", "joy")
 FEW = {"replicates": 200}
 
@@ -233,6 +234,20 @@ def test_an_onnx_file_is_probed_as_its_flags_say(colours, tmp_path, capsys):
     assert "name them in their order with --emotions" in capsys.readouterr().err
 
 
+def test_an_exported_run_answers_as_the_run_itself(run, faces, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from emodo.export import export
+
+    file = export(run, tmp_path / "erm.onnx")
+    found = probe([run, file], faces, interventions=["gray", "noise"], limit=12, accelerator="cpu", **FEW)
+    itself, exported = found["models"]
+    for one, other in zip(itself["doses"], exported["doses"], strict=True):
+        assert one["flip"]["value"] == other["flip"]["value"]
+        assert one["shift"]["value"] == pytest.approx(other["shift"]["value"], abs=1e-4)
+    assert itself["strata"].keys() == exported["strata"].keys()
+
+
 # --------------------------------------------------------------------------------------- what is refused
 
 
@@ -359,9 +374,40 @@ def test_file_names_that_look_like_html_are_text(colours, tmp_path):
 
 def test_the_python_of_the_page_runs(colours, monkeypatch, capsys):
     monkeypatch.chdir(colours.parent)
-    page = (ROOT / "docs" / "probe.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert len(code.strip().splitlines()) <= 14
     code = code.replace("faces.csv", "m.csv")
     exec(compile(code, "probe.md", "exec"), {})  # the page is ours
     assert "leans on colour" in capsys.readouterr().out
+
+
+def test_the_commands_of_the_page_run_in_their_order(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    lines = [line for kind, block in blocks if not kind for line in block.replace("\\\n", "").splitlines()]
+    assert [line.split()[1] for line in lines] == [
+        *("generate", "split", "train", "train", "probe"),
+        *("generate", "train", "train", "probe"),
+    ]
+    small = {
+        "generate faces": ["--subjects", "2", "--size", "32"],
+        "generate scenes": ["--images", "240"],
+        "train": ["--epochs", "1", "--size", "32"],
+        "probe": ["--limit", "6", "--replicates", "100", "--accelerator", "cpu"],
+    }
+    for line in lines:
+        words = shlex.split(line)[1:]
+        more = small.get(words[0], small.get(" ".join(words[:2]), []))
+        assert main(words + more) == 0, line
+    faces, scenes = (json.loads(Path(f"runs/{name}/probe.json").read_text()) for name in ("probe", "background"))
+    assert set(faces["skipped"]) == {"background", "mask"}
+    whole, person = scenes["models"]
+    assert [row["flip"]["value"] for row in person["doses"] if row["intervention"] == "background"] == [0, 0, 0]
+    assert any(row["shift"]["value"] > 0 for row in whole["doses"] if row["intervention"] == "background")
+
+
+def test_the_page_names_every_intervention_with_its_strengths():
+    for name, each in INTERVENTIONS.items():
+        (line,) = re.findall(rf"^\| `{name}` \|([^|]*)\|", PAGE, re.MULTILINE)
+        told = [float(number) for number in re.findall(r"[\d.]+", line.rpartition(":")[2])]
+        assert told == ([] if name == "mirror" else list(each.strengths)), name
