@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import pandas as pd
 import yaml
 
 from emodo import manifest
+from emodo.files import sha256
 from emodo.metrics import score
 from emodo.multilabel import JOIN
 from emodo.records import InputError, Task
@@ -225,7 +225,7 @@ def data_of(run: Run) -> Data:
 
 def _changed(run: Run) -> bool:
     known = run.provenance.get("manifest_sha256")
-    return known is not None and known != hashlib.sha256(run.manifest.read_bytes()).hexdigest()
+    return known is not None and known != sha256(run.manifest)
 
 
 def _places(rows: pd.DataFrame) -> list[Place | None]:

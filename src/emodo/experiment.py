@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json as jsons
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from emodo import runs, statistics
 from emodo.cells import Cell, Entry, Outcome, entries, execute
-from emodo.files import write_text
+from emodo.files import sha256, write_text
 from emodo.parallel import Died, cores, gpus, on_this_machine
 from emodo.records import InputError, Unfinished
 
@@ -177,7 +176,7 @@ def _prepare(out: Path, entry: Entry, named: Mapping[str, Path]) -> None:
         raise InputError(f"{out} is not an experiment (it has no {RECORD}): choose another --out")
     now: dict[str, dict[str, Any]] = {
         "method": jsons.loads(jsons.dumps(asdict(entry))),
-        "data": {name: hashlib.sha256(each.read_bytes()).hexdigest() for name, each in named.items()},
+        "data": {name: sha256(each) for name, each in named.items()},
     }
     if file.is_file():
         try:

@@ -7,7 +7,6 @@ average are in it. Nothing is written unless the file's answers are the run's ow
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from emodo import __version__, runs
-from emodo.files import atomic
+from emodo.files import atomic, sha256
 from emodo.methods import Method
 from emodo.records import Batch, InputError, Task
 
@@ -252,7 +251,7 @@ def _metadata(
         "range": [0, 1],
         "mean": [0.0, 0.0, 0.0],  # left to do before the file: nothing, as it normalises by itself
         "std": [1.0, 1.0, 1.0],
-        "weights_sha256": hashlib.sha256(runs.weights_file(run).read_bytes()).hexdigest(),
+        "weights_sha256": sha256(runs.weights_file(run)),
     }
 
 
@@ -297,9 +296,8 @@ def _to_torch(network: Recogniser, inputs: Sequence[np.ndarray], said: dict[str,
 
 
 def _to_half(exact: Path, target: Path, method: Method, calibration: Sequence[np.ndarray]) -> None:
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
     import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
 
     target.write_bytes(convert_float_to_float16(onnx.load(exact), keep_io_types=True).SerializeToString())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emodo import __version__
-from emodo.files import write_text
+from emodo.files import sha256, write_text
 from emodo.parallel import Died, cores, on_this_machine
 from emodo.records import InputError, Unfinished
 
@@ -82,7 +81,9 @@ def faces(
     manifests.check_target(out, overwrite)
     if out.resolve() == manifest.resolve():
         raise InputError(f"{out} cannot take the place of the manifest that it is made from: choose another OUT")
-    settings = Settings(detector, model, _sha256(model), landmarks is not None, size, place, score, max_pixels)
+    settings = Settings(
+        detector, model, sha256(model) if model else None, landmarks is not None, size, place, score, max_pixels
+    )
     load_detector(settings)  # a model that cannot be used is known before anything else is done
     frame = manifests.load(manifest, tuple(emotions) if emotions else None)
     _check_columns(frame, manifest, detector, landmarks)
@@ -120,7 +121,7 @@ def faces(
     if missing == "drop":
         aligned = aligned.drop(index=without).reset_index(drop=True)
     _clear(folder, set(aligned["file"]))
-    record |= {"manifest": manifest.name, "manifest sha256": _sha256(manifest), "model": model and model.name}
+    record |= {"manifest": manifest.name, "manifest sha256": sha256(manifest), "model": model and model.name}
     write_text(note, json.dumps(record | {"missing": missing, **counts}, indent=2) + "\n")
     manifests.save(aligned, out)
     return out
@@ -174,10 +175,6 @@ def _check_settings(
         if value is not None and value < 1:
             raise InputError(f"--{name} is {value}: it must be 1 or more")
     return place[0], place[1]
-
-
-def _sha256(file: Path | None) -> str | None:
-    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _check_folder(folder: Path, note: Path, told: dict[str, Any], sources: Sequence[str], overwrite: bool) -> None:

@@ -7,9 +7,16 @@ import shutil
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import file_digest
 from pathlib import Path
 
 from emodo.records import InputError
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's bytes in hexadecimal, read in pieces."""
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

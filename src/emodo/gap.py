@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json as jsons
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from emodo.files import sha256
 from emodo.records import InputError, Reading
 from emodo.statistics import Cluster
 
@@ -267,7 +267,7 @@ def _own(run: Path, manifest: Path, lab: pd.DataFrame) -> pd.DataFrame | None:
     from emodo import runs
 
     same = Path(runs.config(run)["manifest"]) == manifest.resolve()
-    if not same or runs.provenance(run)["manifest_sha256"] != hashlib.sha256(manifest.read_bytes()).hexdigest():
+    if not same or runs.provenance(run)["manifest_sha256"] != sha256(manifest):
         return None
     table = runs.predictions(run)
     columns = ["path", "emotion"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emodo.cells import Entry, folder, method_class
-from emodo.files import remove_folder, write_text
+from emodo.files import remove_folder, sha256, write_text
 from emodo.records import InputError
 from emodo.statistics import Cluster, clusters
 
@@ -102,18 +101,14 @@ def prepare(out: Path, entered: Sequence[Entry], folds: Folds, search: Sequence[
 def described(entered: Sequence[Entry], folds: Folds, search: Sequence[float]) -> dict[str, dict[str, Any]]:
     """What decides the results, as it can be written: {"folds": {name: ...}, "methods": {name: ...}}."""
     return {
-        "folds": {fold: {"manifest": str(file.resolve()), "sha256": _sha256(file)} for fold, file in folds.items()},
+        "folds": {fold: {"manifest": str(file.resolve()), "sha256": sha256(file)} for fold, file in folds.items()},
         "methods": {entry.name: _with_files(entry) | {"search": list(search)} for entry in entered},
     }
 
 
 def _with_files(entry: Entry) -> dict[str, Any]:
     confounder = entry.settings["confounder"]
-    return asdict(entry) | ({"confounder_sha256": _sha256(Path(confounder))} if confounder else {})
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return asdict(entry) | ({"confounder_sha256": sha256(Path(confounder))} if confounder else {})
 
 
 def recorded(out: Path, record: str, what: str) -> dict[str, dict[str, Any]]:

@@ -7,13 +7,13 @@ tests with; nothing of that code is needed or run.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emodo import __version__, runs, weights
+from emodo.files import sha256
 from emodo.records import Confounder, InputError, Task
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def import_official(
         method.load_state_dict(state)
 
     provenance = {"emodo": __version__, "python": platform.python_version(), "torch": torch.__version__} | {
-        f"{file.name}_sha256": hashlib.sha256(file.read_bytes()).hexdigest() for file in files.values()
+        f"{file.name}_sha256": sha256(file) for file in files.values()
     }
     runs.create(run, _config(method), task, provenance, overwrite, method)
     return run

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from emodo import __version__, detectors
 from emodo.crops import Box, Eyes, cut, on_box, on_eyes, roll
 from emodo.data import UNREADABLE, read_image
-from emodo.files import atomic
+from emodo.files import atomic, sha256
 from emodo.records import InputError
 
 MARK = "emodo faces"  # names the text in a PNG that says what it was made from, and what was seen
@@ -132,7 +132,7 @@ def mark(image: Path) -> str | None:
 def _key(source: Path, row: Row, settings: Settings) -> str:
     """A digest of all that decides a face."""
     try:
-        photograph = hashlib.sha256(source.read_bytes()).hexdigest()
+        photograph = sha256(source)
     except OSError as error:
         raise InputError(f"{source} cannot be read ({error.strerror})") from None
     origin = json.dumps([__version__, settings.told(), photograph, row.box, row.eyes])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emodo import __version__, runs
-from emodo.files import atomic
+from emodo.files import atomic, sha256
 from emodo.parallel import Died, cores, find_ray, on_ray
 from emodo.parts import Parts, broken, open_folder, write
 from emodo.records import InputError, Unfinished
@@ -227,7 +227,7 @@ def _digest(run: Path) -> str:
     """What a run predicts, as one digest: its settings, emotions and weights."""
     digest = hashlib.sha256()
     for file in runs.deciding_files(run):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256(file)))
     return digest.hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from inspect import signature
@@ -12,6 +11,7 @@ from typing import Any
 from emodo import methods
 from emodo.compared import Run
 from emodo.figures import Cell, Table
+from emodo.files import sha256
 from emodo.runs import WEIGHTS
 from emodo.training import train
 
@@ -35,8 +35,8 @@ def command(run: Run) -> str:
 def origin(run: Run) -> dict[str, str]:
     """Versions as they were at the training, and sha256 of the manifest then, of that now, and of the weights."""
     now = {
-        "manifest_sha256_now": _sha256(run.manifest),
-        "weights_sha256": _sha256(run.folder / WEIGHTS),
+        "manifest_sha256_now": _known_sha256(run.manifest),
+        "weights_sha256": _known_sha256(run.folder / WEIGHTS),
     }
     return run.provenance | {name: value or "the file is gone" for name, value in now.items()}
 
@@ -49,8 +49,5 @@ def table(runs: list[Run]) -> Table:
     return Table("Versions, seeds and hashes", "", [run.name for run in runs], rows)
 
 
-def _sha256(file: Path) -> str | None:
-    if not file.is_file():
-        return None
-    with file.open("rb") as read:
-        return hashlib.file_digest(read, "sha256").hexdigest()
+def _known_sha256(file: Path) -> str | None:
+    return sha256(file) if file.is_file() else None

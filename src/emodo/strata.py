@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from emodo import __version__
+from emodo.files import sha256
 from emodo.records import InputError, Reading
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _by_clusters(
     provenance = {
         "backbone": str(run or backbone),
         "weights_sha256": weights,
-        "manifest_sha256": hashlib.sha256(reading.manifest.read_bytes()).hexdigest(),
+        "manifest_sha256": sha256(reading.manifest),
         "view": view,
         "size": str(reading.size),
         "clusters": str(wanted),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emodo import __version__, costs, runs
-from emodo.files import atomic, write_text
+from emodo.files import atomic, sha256, write_text
 from emodo.methods import ERM, Method
 from emodo.records import InputError, Task, Training
 
@@ -321,10 +320,10 @@ def _provenance(manifest: Path, confounder: str | None) -> dict[str, str]:
         "emodo": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "manifest_sha256": sha256(manifest),
     }
     if confounder is not None:
-        found["confounder_sha256"] = hashlib.sha256(Path(confounder).read_bytes()).hexdigest()
+        found["confounder_sha256"] = sha256(Path(confounder))
     return found
 
 
