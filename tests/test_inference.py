@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from emodo import metrics
 from emodo.data import read_image
 from emodo.inference import device_of, predict, sigmoid, softmax
 from emodo.methods import ERM, IERN, Disentanglement
-from emodo.networks import StratumNorm, create_backbone
+from emodo.networks import create_backbone
 from emodo.records import Batch, Confounder, InputError, Task
 from emodo.transforms import prepare
+from untrained import untrained
 
 STRATA = ("lab", "night", "web")
 TASK = Task(("anger", "fear", "joy", "sadness"), Confounder("source", STRATA, (1 / 3,) * 3))
@@ -28,18 +28,7 @@ METHODS = {
 
 
 def built(name, task=TASK):
-    """An untrained method that tells images apart, and whose BatchNorm has statistics as after training."""
-    torch.manual_seed(0)
-    method = METHODS[name]()
-    method.build(task, create_backbone("small", 32))
-    for part in method.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            part.weight.data *= 2
-        elif isinstance(part, nn.BatchNorm2d | StratumNorm):
-            part.running_mean.normal_(0, 0.3)
-            part.running_var.uniform_(0.5, 1.5)
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-    return method.eval()
+    return untrained(METHODS[name](), task)
 
 
 @pytest.fixture(scope="module")

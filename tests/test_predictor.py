@@ -10,17 +10,16 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from emodo.data import Field, read_image
 from emodo.inference import predict
 from emodo.listing import Listed
 from emodo.methods import ERM, IERN, NWGM, CAERNet
-from emodo.networks import StratumNorm, create_backbone
 from emodo.predictor import Predictor, disagreement
 from emodo.records import Confounder, InputError, Task
 from emodo.transforms import prepare
 from transcription import PlainIERN
+from untrained import untrained
 
 STRATA = ("lab", "night", "web")
 TASK = Task(("anger", "fear", "joy", "sadness"), Confounder("source", STRATA, (1 / 3,) * 3))
@@ -34,18 +33,7 @@ METHODS = {
 
 
 def built(name="IERN", task=TASK):
-    """An untrained method that tells images apart, and whose BatchNorm has statistics as after training."""
-    torch.manual_seed(0)
-    method = METHODS[name]()
-    method.build(task, create_backbone("small", 32))
-    for part in method.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            part.weight.data *= 2
-        elif isinstance(part, nn.BatchNorm2d | StratumNorm):
-            part.running_mean.normal_(0, 0.3)
-            part.running_var.uniform_(0.5, 1.5)
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-    return method.eval()
+    return untrained(METHODS[name](), task)
 
 
 def predictor(method=None, task=TASK, batch_size=64, strata=False, crop=True, half=False):
