@@ -51,7 +51,7 @@ ORDER = [
     ["assessment", "cases", "diagnosis"],
     ["judgement"],
     ["training", "evaluation", "audit", "gap", "strata", "faces", "splitting", "export", "official", "probing"],
-    ["cells", "classifier"],
+    ["cells", "classifier", "serving"],
     ["running", "space", "exchange"],
     ["grid", "search", "sensitivity", "trials", "biases", "provenance"],
     ["reporting"],

@@ -64,6 +64,7 @@ VERBS = {
     "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
     "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
     "save-pretrained": ("emodo.exchange", "save_pretrained", "a run to share: safetensors, JSON and a model card"),
+    "serve": ("emodo.serving.server", "serve", "runs on a web page and behind HTTP: the context swung by a slider"),
     "probe": ("emodo.probing", "command", "do(gray), do(blur), do(background) ...: what any model leans on"),
     "report": ("emodo.reporting", "report", "one HTML page that compares runs"),
     "benchmark": ("emodo.benchmark", "benchmark", "methods x folds x seeds: runs, and a table with intervals"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from emodo.records import Batch, Confounder, InputError, Task, View
 from emodo.transforms import Augmentation, augment, prepare
 
 ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+ANIMATED = ("GIF", "PNG", "WEBP")  # of a TIFF or MPO with several images, cameras store the photograph first
 
 
 # ------------------------------------------------------------------------------------- one image
@@ -36,6 +37,17 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
             return _rgb(opened(stream, file.stat().st_size, max_pixels))
     except UNREADABLE as error:
         raise InputError(f"{file} {reason(error)}") from None
+
+
+def decode(stream: BinaryIO, length: int, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Decode one picture of `length` bytes from anywhere to RGB, [3, H, W] uint8, upright.
+
+    Raises one of `UNREADABLE`, or whatever else a decoder makes of it, where it is no picture, or is an animation.
+    """
+    image = opened(stream, length, max_pixels)
+    if image.format in ANIMATED and getattr(image, "is_animated", False):
+        raise ValueError("is an animation: save the one picture that is meant")
+    return _rgb(image)
 
 
 def _rgb(image: Image.Image) -> Tensor:
@@ -332,7 +344,6 @@ Source = str | Path | Image.Image | np.ndarray
 """An image's file, or the image itself: of Pillow, or [H, W, 3] (or [H, W]) uint8."""
 Given = tuple[Source, np.ndarray | None]
 """A source and the person's box, [4], if there is one."""
-ANIMATED = ("GIF", "PNG", "WEBP")  # of a TIFF or MPO with several images, cameras store the photograph first
 
 
 class Field(Dataset):
@@ -370,10 +381,7 @@ class Field(Dataset):
             return _rgb(source.copy())  # turning it upright happens in place
         file = Path(source)
         with file.open("rb") as stream:
-            image = opened(stream, file.stat().st_size, self.max_pixels)
-            if image.format in ANIMATED and getattr(image, "is_animated", False):
-                raise ValueError("is an animation: save the one picture that is meant")
-            return _rgb(image)
+            return decode(stream, file.stat().st_size, self.max_pixels)
 
 
 def collate_found(items: list[Item | InputError]) -> tuple[Batch | None, list[str | None]]:

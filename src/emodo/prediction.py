@@ -349,14 +349,19 @@ def _stream(tables: Iterator[pd.DataFrame], tell: _Tell) -> None:
 
 
 def _json_lines(table: pd.DataFrame) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(table))
+
+
+def rows(table: pd.DataFrame) -> list[dict[str, str | float | None]]:
+    """The rows of a table of predictions as they stand in JSON: None where a cell is missing."""
+
     def value(cell: Any) -> Any:
         if isinstance(cell, str):
             return cell
         return None if cell != cell else float(str(cell))  # as short as float32 is exact
 
     columns = [[value(cell) for cell in table[name].to_numpy()] for name in table]
-    rows = (dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True))
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _show(table: pd.DataFrame, predictor: Predictor) -> None:

@@ -23,7 +23,7 @@ class Predictor:
     """What a trained run says of any images; `emodo.prediction.load` makes one.
 
     task: emotions and strata in the order of the columns. views: not empty where every image needs a person's box.
-    strata: whether the tables have P(Y | X, d_i), too.
+    intervenes: whether the method does so stratum by stratum. strata: whether the tables have P(Y | X, d_i), too.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class Predictor:
         views: dict[View, torch.Tensor] = dict.fromkeys(images.views, blank)
         unknown = torch.tensor([-1])
         logits, strata_logits = self.logits(Batch(blank, unknown, unknown, unknown, **views))
-        self._intervenes = strata_logits is not None
-        if strata and not self._intervenes:
+        self.intervenes = strata_logits is not None
+        if strata and not self.intervenes:
             raise InputError(
                 f"{type(method).__name__} does not intervene stratum by stratum, so there is no P(Y | X, d) of each: "
                 "leave --strata out"
@@ -137,7 +137,7 @@ class Predictor:
         columns["predicted"] = _text(names)
         p = spread(None if logits is None else shares(logits, self.task), len(emotions))
         columns |= {f"p:{emotion}": p[:, i] for i, emotion in enumerate(emotions)}
-        if self._intervenes:
+        if self.intervenes:
             given_strata = spread(
                 None if strata_logits is None else shares(strata_logits, self.task), len(strata), len(emotions)
             )

@@ -1,0 +1,166 @@
+"""The web page: a picture, a slider that changes it, and what each run says."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from emodo.serving.models import Model
+from emodo.serving.pictures import NAMED, SIDE, Finder, Hand, Held, Refused, read
+from emodo.serving.showing import CHANGES, alert, show
+from emodo.synthetic import faces as generated
+
+WHOLE = "the whole picture"
+EXAMPLES = tuple(zip(generated.EMOTIONS, generated.SOURCES * 2, strict=True))  # each emotion once, each source twice
+
+ABOUT = """
+Bars are probabilities. Of a run that intervenes they are **P(Y | do(X))**: each context counts as much as the others;
+below them is what it would say in each context alone. Move the slider: nobody's emotion changes when a picture gets
+gray or blurred, so bars that move show what a model leans on.
+
+*An expression is not a feeling. What is predicted is the label that annotators would give the picture. Base no decision
+about a person on it. Pictures stay in this server's memory while you look at them, and are neither stored nor logged.*
+"""
+
+from gradio.events import Dependency
+
+class Upload(gr.Image):
+    """Gradio's component, which hands on the file as it was sent, unopened: its own reading asks all of Pillow's."""
+
+    is_template = True  # of gr.Image, whose looks it has
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The file's path."""
+        return None if payload is None else payload.path
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: int, folder: Path) -> gr.Blocks:
+    """The page of `models`.
+
+    finder: of faces. max_pixels, most_bytes: of a picture. folder: Gradio's temporary one, whose files are removed as
+    soon as they are read.
+    """
+    hand = Hand()
+    examples = [example(emotion, source) for emotion, source in EXAMPLES]
+
+    def drawn(word: str | None, face: str, change: str, percent: float) -> str:
+        """The answers for the picture at hand."""
+        if not word:
+            return ""
+        try:
+            held = hand[word]
+            return show(models, held, _chosen(face, held), change, percent / 100, max_pixels)
+        except Refused as error:
+            return alert(str(error))
+
+    def begun(held: Held, word: str | None, change: str) -> tuple[Any, ...]:
+        """A new picture: its faces to choose from, the slider back at 0, its answers."""
+        choices = [_face(at) for at in range(len(held.faces))] + [WHOLE]
+        word = hand.take(held, word)
+        face = gr.Radio(choices, value=choices[0], visible=len(choices) > 1)
+        return word, face, 0, drawn(word, choices[0], change, 0)
+
+    def sent(path: str | None, word: str | None, change: str) -> tuple[Any, ...]:
+        """A visitor's picture: its file is removed, and the place for it is free again."""
+        if path is None:
+            return (gr.skip(),) * 5
+        try:
+            data = _taken(Path(path), folder, most_bytes)
+            held = Held(data, finder(read(data, max_pixels)))
+        except Refused as error:
+            return None, None, gr.Radio(visible=False), 0, alert(str(error))
+        return None, *begun(held, word, change)
+
+    def picked(event: gr.SelectData, word: str | None, change: str) -> tuple[Any, ...]:
+        return begun(examples[event.index], word, change)
+
+    with gr.Blocks(title=f"emodo: {', '.join(model.name for model in models)}", analytics_enabled=False) as page:
+        word = gr.State(None)
+        gr.Markdown("# What would the model say in another context?")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=280):
+                upload = Upload(
+                    sources=["upload", "webcam", "clipboard"],
+                    label=f"A picture ({NAMED}, at most {most_bytes / 1e6:g} MB)",
+                    height=220,
+                    buttons=[],
+                    elem_id="upload",
+                )
+                gallery = gr.Gallery(
+                    [Image.open(io.BytesIO(held.data)) for held in examples],
+                    label="Or a drawn face",
+                    columns=len(examples),
+                    height=110,
+                    allow_preview=False,
+                    buttons=[],
+                    elem_id="examples",
+                )
+                change = gr.Radio(list(CHANGES), value=next(iter(CHANGES)), label="Change the picture")
+                percent = gr.Slider(0, 100, 0, step=1, label="How strongly, in %", elem_id="strength", buttons=[])
+                face = gr.Radio([WHOLE], value=WHOLE, label="What is predicted", visible=False)
+                gr.Markdown(ABOUT)
+            with gr.Column(scale=2, min_width=280):
+                answers = gr.HTML(elem_id="answers", padding=False)
+
+        told: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        settings, state = [word, face, change, percent], [word, face, percent, answers]
+        upload.change(sent, [upload, word, change], [upload, *state], **told)
+        gallery.select(picked, [word, change], state, **told)
+        for moved in (percent.input, change.input, face.input):
+            moved(drawn, settings, answers, trigger_mode="always_last", **told)
+        page.load(lambda word, change: begun(examples[0], word, change), [word, change], state, **told)
+    return page
+
+
+def style() -> str:
+    """The page's CSS."""
+    return files("emodo").joinpath("templates/serve.css").read_text(encoding="utf-8")
+
+
+def example(emotion: str, source: str) -> Held:
+    """A face of `emodo generate faces`, [SIDE, SIDE], as a picture at hand."""
+    identity = generated.draw_identity(0, source, 0)
+    units = generated.draw_units(0, source, 0, emotion, 2, (1, 1), 0)
+    scene = generated.draw_scene(0, source, 0, emotion, 2, style=1)
+    held = io.BytesIO()
+    Image.fromarray(generated.render(identity, scene, units, SIDE)).save(held, "PNG")
+    return Held(held.getvalue(), (), emotion)
+
+
+def _face(at: int) -> str:
+    return f"face {at + 1}"
+
+
+def _chosen(face: str, held: Held) -> int | None:
+    """Which face a choice means; the whole picture where there is no such face (any more)."""
+    names = [_face(at) for at in range(len(held.faces))]
+    return names.index(face) if face in names else None
+
+
+def _taken(file: Path, folder: Path, most_bytes: int) -> bytes:
+    """The bytes of an uploaded file, which is removed."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise Refused(422, "The picture is missing: choose it again.")
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(most_bytes + 1)
+    except OSError:
+        raise Refused(410, "The picture is no longer at hand: choose it again.") from None
+    finally:
+        with suppress(OSError):
+            file.unlink()
+    if len(data) > most_bytes:
+        raise Refused(413, f"The picture is larger than {most_bytes / 1e6:g} MB.")
+    return data
