@@ -98,7 +98,11 @@ def test_it_names_its_runs(client):
 
 
 REFUSED = {
-    "no picture": (415, {"content": b"x"}, "The picture is missing: send a form with it, as curl -F file=@photo.jpg does."),
+    "no picture": (
+        415,
+        {"content": b"x"},
+        "The picture is missing: send a form with it, as curl -F file=@photo.jpg does.",
+    ),
     "another field": (422, {"files": {"image": b"x"}}, "The picture is missing: the form has one field, file."),
     "two": (
         422,
@@ -114,7 +118,11 @@ REFUSED = {
         "A parameter does not fit (strata: Input should be a valid boolean, unable to interpret input).",
     ),
     "box": (422, {"params": {"box": "1,2,3"}}, "The box is '1,2,3': it is four numbers, x1,y1,x2,y2 in pixels."),
-    "nan": (422, {"params": {"box": "1,2,nan,4"}}, "The box is '1,2,nan,4': it is four numbers, x1,y1,x2,y2 in pixels."),
+    "nan": (
+        422,
+        {"params": {"box": "1,2,nan,4"}},
+        "The box is '1,2,nan,4': it is four numbers, x1,y1,x2,y2 in pixels.",
+    ),
     "outside": (
         422,
         {"params": {"box": "0,0,999,9"}, "files": True},

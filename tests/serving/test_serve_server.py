@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused(trained, settings, sentence):
 
 
 def test_a_run_that_is_none_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a run: it has no config.yaml"):
+    with pytest.raises(InputError, match=r"is not a run: it has no config\.yaml"):
         serve([tmp_path], port=0)
 
 

@@ -1,4 +1,4 @@
-"""What the page shows of a picture: the numbers of `emodo predict`, how far a change has moved them, nothing unescaped."""
+"""What the page shows of a picture: the numbers of `emodo predict`, how far a change moves them, all of it escaped."""
 
 import io
 import re

@@ -24,8 +24,8 @@ class Limits:
     """An ASGI application with limits before another.
 
     Bodies of more than `most_bytes` (and `SLACK`) get status 413, by their header before they are read, or as soon as
-    more has come. Of the requests whose path is in `counted`, those beyond `at_once` get 429, and those that take longer
-    than `seconds`, their upload included, 408.
+    more has come. Of the requests whose path is in `counted`, those beyond `at_once` get 429, and those that take
+    longer than `seconds`, their upload included, 408.
     """
 
     def __init__(self, app: App, most_bytes: int, at_once: int, seconds: float, counted: frozenset[str]) -> None:

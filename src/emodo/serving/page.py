@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,21 +30,11 @@ about a person on it. Pictures stay in this server's memory while you look at th
 """
 
 
-class Upload(gr.Image):
-    """Gradio's component, which hands on the file as it was sent, unopened: its own reading asks all of Pillow's."""
-
-    is_template = True  # of gr.Image, whose looks it has
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The file's path."""
-        return None if payload is None else payload.path
-
-
-def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: int, folder: Path) -> gr.Blocks:
+def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: int) -> gr.Blocks:
     """The page of `models`.
 
-    finder: of faces. max_pixels, most_bytes: of a picture. folder: Gradio's temporary one, whose files are removed as
-    soon as they are read.
+    finder: of faces. max_pixels, most_bytes: of a picture. What is uploaded is removed from the disk as soon as it is
+    read.
     """
     hand = Hand()
     examples = [example(emotion, source) for emotion, source in EXAMPLES]
@@ -60,33 +49,33 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
         except Refused as error:
             return alert(str(error))
 
-    def begun(held: Held, word: str | None, change: str) -> tuple[Any, ...]:
+    def begun(held: Held) -> tuple[Any, ...]:
         """A new picture: its faces to choose from, the slider back at 0, its answers."""
         choices = [_face(at) for at in range(len(held.faces))] + [WHOLE]
-        word = hand.take(held, word)
+        word = hand.take(held)
         face = gr.Radio(choices, value=choices[0], visible=len(choices) > 1)
-        return word, face, 0, drawn(word, choices[0], change, 0)
+        return word, face, 0, drawn(word, choices[0], next(iter(CHANGES)), 0)
 
-    def sent(path: str | None, word: str | None, change: str) -> tuple[Any, ...]:
+    def sent(file: dict[str, Any] | None) -> tuple[Any, ...]:
         """A visitor's picture: its file is removed, and the place for it is free again."""
-        if path is None:
+        if file is None:
             return (gr.skip(),) * 5
         try:
-            data = _taken(Path(path), folder, most_bytes)
+            data = _taken(file["path"], page.upload_file_set, most_bytes)
             held = Held(data, finder(read(data, max_pixels)))
         except Refused as error:
             return None, None, gr.Radio(visible=False), 0, alert(str(error))
-        return None, *begun(held, word, change)
+        return None, *begun(held)
 
-    def picked(event: gr.SelectData, word: str | None, change: str) -> tuple[Any, ...]:
-        return begun(examples[event.index], word, change)
+    def picked(event: gr.SelectData) -> tuple[Any, ...]:
+        return begun(examples[event.index])
 
     with gr.Blocks(title=f"emodo: {', '.join(model.name for model in models)}", analytics_enabled=False) as page:
         word = gr.State(None)
         gr.Markdown("# What would the model say in another context?")
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=280):
-                upload = Upload(
+                upload = gr.Image(
                     sources=["upload", "webcam", "clipboard"],
                     label=f"A picture ({NAMED}, at most {most_bytes / 1e6:g} MB)",
                     height=220,
@@ -109,12 +98,13 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
         gr.Markdown(ABOUT)
 
         told: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        settings, state = [word, face, change, percent], [word, face, percent, answers]
-        upload.change(sent, [upload, word, change], [upload, *state], **told)
-        gallery.select(picked, [word, change], state, **told)
+        state = [word, face, percent, answers]
+        # Gradio's own reading of an upload, `preprocess`, would ask all of Pillow's readers.
+        upload.change(sent, upload, [upload, *state], preprocess=False, **told)
+        gallery.select(picked, None, state, **told)
         for moved in (percent.input, change.input, face.input):
-            moved(drawn, settings, answers, trigger_mode="always_last", **told)
-        page.load(lambda word, change: begun(examples[0], word, change), [word, change], state, **told)
+            moved(drawn, [word, face, change, percent], answers, trigger_mode="always_last", **told)
+        page.load(lambda: begun(examples[0]), None, state, **told)
     return page
 
 
@@ -143,18 +133,14 @@ def _chosen(face: str, held: Held) -> int | None:
     return names.index(face) if face in names else None
 
 
-def _taken(file: Path, folder: Path, most_bytes: int) -> bytes:
-    """The bytes of an uploaded file, which is removed."""
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise Refused(422, "The picture is missing: choose it again.")
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(most_bytes + 1)
-    except OSError:
-        raise Refused(410, "The picture is no longer at hand: choose it again.") from None
-    finally:
-        with suppress(OSError):
-            file.unlink()
+def _taken(path: str, uploaded: set[str], most_bytes: int) -> bytes:
+    """The bytes of an uploaded file, which is removed; no other file is ever opened."""
+    if path not in uploaded:
+        raise Refused(410, "The picture is no longer at hand: choose it again.")
+    uploaded.discard(path)
+    with Path(path).open("rb") as stream:
+        data = stream.read(most_bytes + 1)
+    Path(path).unlink()
     if len(data) > most_bytes:
         raise Refused(413, f"The picture is larger than {most_bytes / 1e6:g} MB.")
     return data

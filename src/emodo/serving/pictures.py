@@ -133,11 +133,10 @@ class Hand:
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._capacity, self._lock = capacity, threading.Lock()
 
-    def take(self, held: Held, before: str | None = None) -> str:
-        """Hold a picture in the place of `before`; returns the word to ask for it, which nobody guesses."""
+    def take(self, held: Held) -> str:
+        """Hold a picture; returns the word to ask for it, which nobody guesses."""
         word = token_urlsafe()
         with self._lock:
-            self._held.pop(before or "", None)
             self._held[word] = held
             while len(self._held) > self._capacity:
                 self._held.popitem(last=False)

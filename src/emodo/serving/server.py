@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -95,7 +98,8 @@ def application(
     """
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # read when an app is made
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing is told to anybody
-    import gradio as gr
+    from gradio.routes import mount_gradio_app
+    from gradio.themes import Default
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from emodo.serving import page
@@ -104,8 +108,8 @@ def application(
 
     max_pixels = min(model.predictor.images.max_pixels for model in models)
     app = interface(models, finder, max_pixels, ThreadPoolExecutor(cores(), "predict"))
-    blocks = page.build(models, finder, max_pixels, most_bytes, folder)
-    gr.mount_gradio_app(
+    blocks = page.build(models, finder, max_pixels, most_bytes)
+    mount_gradio_app(
         app,
         blocks,
         "/",
@@ -114,23 +118,21 @@ def application(
         max_file_size=most_bytes,
         ssr_mode=False,
         css=page.style(),
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        theme=Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
     )
     limited = Limits(app, most_bytes, at_once, timeout, frozenset({PREDICT}))
     # A page elsewhere could point its own name at 127.0.0.1, and read what is answered to its visitors' browsers.
-    return TrustedHostMiddleware(limited, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]) if host in HERE else limited
+    return (
+        TrustedHostMiddleware(limited, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]) if host in HERE else limited
+    )
 
 
 # ------------------------------------------------------------------------------------------------ parts
 
 
 def _find_gradio() -> None:
-    try:
-        import fastapi_offline
-        import gradio  # noqa: F401
-    except ImportError:
-        raise InputError("emodo serve needs Gradio: pip install 'emodo[serve]'") from None
-    del fastapi_offline
+    if not all(find_spec(name) for name in ("gradio", "fastapi_offline")):
+        raise InputError("emodo serve needs Gradio: pip install 'emodo[serve]'")
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -165,7 +167,8 @@ def _run(app: Any, listener: socket.socket) -> None:
     import uvicorn
 
     settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=FAREWELL)
-    try:
-        uvicorn.Server(settings).run(sockets=[listener])
-    except KeyboardInterrupt:  # the way it ends; uvicorn has closed all connections
-        pass
+    server = uvicorn.Server(settings)
+    # Pages that are still open are cut off at the end, as is meant; uvicorn would tell it with a traceback each.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    with suppress(KeyboardInterrupt):  # the way it ends
+        server.run(sockets=[listener])

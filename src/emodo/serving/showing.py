@@ -62,12 +62,16 @@ def show(models: Sequence[Model], held: Held, chosen: int | None, change: str, s
     if held.known:
         said += f"; it shows {held.known}"
     face = None if chosen is None else held.faces[chosen]
-    return _pages().get_template("serve.html.jinja").render(
-        picture=_address(changed, SHOWN),
-        said=f"{said}. {_faces(held.faces, chosen)}",
-        square=None if face is None else _address(face_square(changed, face), SHOWN),
-        faces=[_place(image, one) | {"chosen": at == chosen} for at, one in enumerate(held.faces)],
-        cards=[_card(model, image, changed if share > 0 else None, face) for model in models],
+    return (
+        _pages()
+        .get_template("serve.html.jinja")
+        .render(
+            picture=_address(changed, SHOWN),
+            said=f"{said}. {_faces(held.faces, chosen)}",
+            square=None if face is None else _address(face_square(changed, face), SHOWN),
+            faces=[_place(image, one) | {"chosen": at == chosen} for at, one in enumerate(held.faces)],
+            cards=[_card(model, image, changed if share > 0 else None, face) for model in models],
+        )
     )
 
 
@@ -102,7 +106,9 @@ def _card(model: Model, image: Image.Image, changed: Image.Image | None, face: F
     card: dict[str, Any] = {"name": model.name, "method": model.method, "refused": None}
     try:
         views = [model.view(one, face) for one in (image, changed) if one is not None]
-        table = model.predict([view for view, _ in views], [box for _, box in views] if views[0][1] is not None else None)
+        table = model.predict(
+            [view for view, _ in views], [box for _, box in views] if views[0][1] is not None else None
+        )
     except Refused as error:
         return card | {"refused": str(error)}
     task, intervenes = model.predictor.task, model.predictor.intervenes
@@ -118,7 +124,9 @@ def _card(model: Model, image: Image.Image, changed: Image.Image | None, face: F
         "before": p[0].tolist() if changed else None,
         "order": np.argsort(-p[0], kind="stable").tolist(),  # of the picture as it is, so that rows stay in place
         "moved": _moved(p[0], p[-1], task.multilabel) if changed else None,
-        "about": _about(float(now["disagreement"]), len(strata)) if strata else "P(Y | X): no strata are intervened on.",
+        "about": _about(float(now["disagreement"]), len(strata))
+        if strata
+        else "P(Y | X): no strata are intervened on.",
         "strata": strata,
     }
 
@@ -138,8 +146,8 @@ def _moved(before: np.ndarray, now: np.ndarray, multilabel: bool) -> str:
 def _about(disagreement: float, strata: int) -> str:
     most = 1 - 1 / strata
     return (
-        f"P(Y | do(X)), the average over {strata} strata. They disagree by {disagreement:.2f}, where 0 is not at all and "
-        f"{most:.2f} the most there could be."
+        f"P(Y | do(X)), the average over {strata} strata. They disagree by {disagreement:.2f}, where 0 is not at all "
+        f"and {most:.2f} the most there could be."
     )
 
 
