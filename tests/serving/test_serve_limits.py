@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from emodo.serving.limits import SLACK, Limits
+from emodo.serving.limits import DRAINED, SLACK, Limits
 
 MOST = 1000
 
@@ -15,10 +15,13 @@ class Client:
 
     def __init__(self, *pieces, path="/predict", headers=(), pause=0.0):
         self.scope = {"type": "http", "path": path, "headers": [(k.encode(), v.encode()) for k, v in headers]}
-        self.pieces, self.pause, self.got = list(pieces), pause, []
+        self.pieces, self.pause, self.got, self.asked = list(pieces), pause, [], 0
 
     async def receive(self):
         await asyncio.sleep(self.pause)
+        self.asked += 1
+        if not self.pieces:
+            await asyncio.sleep(99)  # as a server does while its client waits for the answer
         body = self.pieces.pop(0)
         return {"type": "http.request", "body": body, "more_body": bool(self.pieces)}
 
@@ -70,19 +73,40 @@ def test_what_is_within_the_limits_is_handed_on():
 
 
 def test_a_header_that_names_too_many_bytes_is_enough():
-    client = Client(headers=[("content-length", str(MOST + SLACK + 1))])  # nothing to receive: nothing is asked for
-    ask(limited(), client)
+    client = Client(b"a", b"b", headers=[("content-length", str(MOST + SLACK + 1))])
+    ask(limited(app=None), client)
     assert client.status == 413
     assert client.error == "The request is larger than 0.001 MB: send a smaller picture."
     assert (b"connection", b"close") in client.got[0]["headers"]
+    assert client.pieces == []  # a client that is cut off in its upload would not see the answer
+
+
+def test_who_asks_before_sending_is_refused_before_sending():
+    client = Client(b"a", headers=[("content-length", "99999"), ("expect", "100-continue")])
+    ask(limited(app=None), client)
+    assert client.status == 413
+    assert client.asked == 0
+
+
+def test_an_endless_body_is_not_read_to_its_end():
+    client = Client(*[b"a" * SLACK] * 1000, headers=[("content-length", str(1000 * SLACK))])
+    ask(limited(app=None), client)
+    assert client.status == 413
+    assert client.asked == DRAINED * (MOST + SLACK) // SLACK + 1
+    slow = Client(*[b"a"] * 1000, headers=[("content-length", "99999")], pause=0.05)
+    ask(limited(app=None, seconds=0.2), slow)
+    assert slow.status == 413
+    assert slow.asked < 10
 
 
 @pytest.mark.parametrize("path", ["/predict", "/gradio_api/upload"])
 def test_a_body_without_a_length_is_stopped_where_it_is_too_long(path):
-    client = Client(b"a" * SLACK, b"b" * MOST, b"c", b"d", path=path)
-    ask(limited(), client)
-    assert client.status == 413
-    assert client.pieces == [b"d"]
+    for rest in ((b"c", b"d"), (b"c",)):
+        client = Client(b"a" * SLACK, b"b" * MOST, *rest, path=path)
+        ask(limited(), client)
+        assert client.status == 413
+        assert client.pieces == []
+        assert client.asked == 2 + len(rest)
 
 
 def test_requests_beyond_those_at_once_are_told_to_come_again():
@@ -109,6 +133,17 @@ def test_a_slow_upload_is_ended():
     again = Client(b"a")
     ask(app, again)
     assert again.status == 200
+
+
+def test_a_slow_answer_is_ended():
+    async def slow(scope, receive, send):
+        await receive()
+        await asyncio.sleep(9)
+
+    client = Client(b"a")
+    ask(limited(slow, seconds=0.1), client)
+    assert client.status == 408
+    assert client.asked == 1  # its body has ended: nothing more is waited for
 
 
 def test_an_answer_that_has_begun_is_not_begun_again():

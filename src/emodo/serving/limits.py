@@ -14,6 +14,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 SLACK = 16 * 1024  # bytes that a form may have around its file
+DRAINED = 8  # times the largest body: so much of a larger one is read before it is refused
 
 
 class _TooLarge(Exception):
@@ -38,30 +39,31 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
-        told = dict(scope["headers"]).get(b"content-length", b"")
+        headers = dict(scope["headers"])
+        answer = _Answer(receive, send, 0 if b"expect" in headers else DRAINED * self._most, self._seconds)
+        told = headers.get(b"content-length", b"")
         if told.isdigit() and int(told) > self._most:
             await answer.refuse(413, self._too_large)
         elif scope["path"] not in self._counted:
-            await self._measured(scope, receive, answer)
+            await self._measured(scope, answer)
         elif self._now >= self._at_once:
             sentence = f"{self._at_once} requests are being answered already: try again in a moment."
             await answer.refuse(429, sentence, {"retry-after": "1"})
         else:
             self._now += 1
             try:
-                await asyncio.wait_for(self._measured(scope, receive, answer), self._seconds)
+                await asyncio.wait_for(self._measured(scope, answer), self._seconds)
             except TimeoutError:
                 await answer.refuse(408, f"The request took longer than {self._seconds:g} s: send a smaller picture.")
             finally:
                 self._now -= 1
 
-    async def _measured(self, scope: MutableMapping[str, Any], receive: Receive, answer: _Answer) -> None:
+    async def _measured(self, scope: MutableMapping[str, Any], answer: _Answer) -> None:
         size = 0
 
         async def counted() -> Message:
             nonlocal size
-            message = await receive()
+            message = await answer.receive()
             size += len(message.get("body", b""))
             if size > self._most:
                 await answer.refuse(413, self._too_large)
@@ -75,8 +77,15 @@ class Limits:
 class _Answer:
     """What is sent to one client. Once refused, nothing that the application still says of it is sent."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self._begun, self._refused = send, False, False
+    def __init__(self, receive: Receive, send: Send, drained: int, seconds: float) -> None:
+        """drained, seconds: how many bytes of a refused body are read, to be forgotten, and for how long."""
+        self._receive, self._send, self._drained, self._seconds = receive, send, drained, seconds
+        self._ended, self._begun, self._refused = False, False, False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._ended = not message.get("more_body", False)
+        return message
 
     async def send(self, message: Message) -> None:
         if not self._refused:
@@ -88,8 +97,15 @@ class _Answer:
         self._refused = True
         if self._begun:
             return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._drain(), self._seconds)
         body = json.dumps({"error": sentence}).encode()
         told = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
         raw = [(name.encode(), value.encode()) for name, value in (told | (headers or {})).items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
         await self._send({"type": "http.response.body", "body": body})
+
+    async def _drain(self) -> None:
+        """Read on while the client sends: one that is cut off in its upload would not see the answer."""
+        while not self._ended and self._drained > 0:
+            self._drained -= len((await self.receive()).get("body", b"")) + 1
