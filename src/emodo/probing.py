@@ -290,7 +290,7 @@ def _rows(file: Path, emotions: tuple[str, ...], split: str, limit: int | None, 
 
 def _boxed(frame: pd.DataFrame) -> np.ndarray:
     """Which rows have the person's box, [N] bool."""
-    return ~np.isnan(frame[list(BOX)].to_numpy(float)).any(axis=1) if "x1" in frame else np.zeros(len(frame), bool)
+    return np.array(frame[list(BOX)].notna().all(axis=1)) if "x1" in frame else np.zeros(len(frame), bool)
 
 
 def _impossible(frame: pd.DataFrame, boxed: np.ndarray, file: Path) -> dict[str, str]:
