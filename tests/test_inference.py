@@ -122,6 +122,54 @@ def test_equation_9_averages_the_logits_of_the_strata(name, frame):
     assert np.abs(p - of_probabilities).max() > 1e-5
 
 
+def stepped(method, images):
+    """The method after one step of every phase."""
+    for part in method.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = None  # the step's statistics at once
+    optimizers = {name: torch.optim.Adam(groups) for name, groups in method.phases().items()}
+    batch = Batch(images, torch.arange(len(images)) % 4, torch.arange(len(images)) % 3, torch.arange(len(images)))
+    for name, terms in method.train().losses(batch):
+        optimizers[name].zero_grad()
+        sum(terms.values()).backward()
+        optimizers[name].step()
+    return method.eval()
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "swin_tiny_patch4_window7_224",  # channels last, shifted windows
+        "test_vit4",  # tokens, registers among them
+        "test_vit_relpos",
+        "test_coatnet",  # convolutions, then attention
+        "test_maxvit",
+        "test_convnext",
+        "test_mambaout",
+        "test_efficientnet",
+        "resnet18",
+    ],
+)
+def test_backbones_of_every_kind_train_and_predict_equation_9(backbone, frame):
+    torch.manual_seed(0)
+    method = IERN(channels=16, init="default", batchnorm="pooled")
+    method.build(TASK, create_backbone(backbone, 64, pretrained=False))
+    images = torch.stack([prepare(read_image(Path(file)), 64) for file in frame["file"]])
+    before = [p.clone() for p in method.backbone.parameters()]
+    stepped(method, images)
+    assert any(not torch.equal(a, b) for a, b in zip(before, method.backbone.parameters(), strict=True))
+    with torch.no_grad():  # every stratum by itself, with nothing folded
+        emotion = method.emotion_generator(method.backbone(images))
+        rebuilt = [method.reconstruction(emotion, center.expand_as(emotion)) for center in method.centers]
+        expected = torch.stack([method.classifier(features.mean(dim=(2, 3))) for features in rebuilt], dim=1).numpy()
+    table = predict(method, TASK, frame, 64, batch_size=3, accelerator="cpu")
+    logits = table[[f"logit:{emotion}" for emotion in TASK.emotions]].to_numpy()
+    np.testing.assert_allclose(logits, expected.astype(float).mean(axis=1), atol=1e-5)
+    given = table[[f"p:{emotion}|{stratum}" for stratum in STRATA for emotion in TASK.emotions]].to_numpy()
+    np.testing.assert_allclose(given.reshape(7, 3, 4), softmax(expected), atol=1e-5)
+    assert np.ptp(logits, axis=0).min() > 1e-4  # the images do differ
+
+
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (7, 0), (3, 1)])
 def test_batches_and_workers_change_nothing(frame, batch_size, workers):
     whole = predict(built("IERN"), TASK, frame, 32, accelerator="cpu")

@@ -17,6 +17,7 @@ from emodo.networks import (
     ResidualBlock,
     StratumBlock,
     StratumNorm,
+    channels_last,
     convolved_mean,
     create_backbone,
     discriminator,
@@ -639,10 +640,35 @@ def test_damaged_weights_are_refused_in_one_sentence(tmp_path, content):
         create_backbone("small", 32, pretrained=file)
 
 
-@pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224", 8), ("coat_tiny", 64)])
-def test_a_backbone_without_a_feature_map_of_this_size_is_refused(name, size):
-    with pytest.raises(InputError, match="gives no feature map"):
-        create_backbone(name, size, pretrained=False)
+def test_a_backbone_without_a_feature_map_of_this_size_is_refused():
+    with pytest.raises(
+        InputError, match=r"gives no feature map for images of 8 pixels \(.*\): choose another --size or"
+    ):
+        create_backbone("vit_tiny_patch16_224", 8, pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("coat_tiny", "a list"), ("coat_lite_tiny", r"\[1, 5, 320\]")], ids=["list", "class token"]
+)
+def test_a_backbone_without_any_feature_map_is_refused(name, given):
+    message = rf"gives no feature map of \d+ channels and no square of tokens, but {given} for an image: choose another"
+    with pytest.raises(InputError, match=message):
+        create_backbone(name, 64, pretrained=False)
+
+
+def test_a_feature_map_of_other_channels_is_refused():
+    with pytest.raises(InputError, match=r"no feature map of 5 channels .* but \[1, 128, 2, 2\] for an image"):
+        Backbone(small_body(), 5, 0, 32)
+
+
+def test_channels_last_leaves_other_ranks_as_they_are():
+    module = nn.Conv2d(3, 4, 3)
+    module.register_buffer("mask", torch.zeros(1, 2, 3, 4, 5))
+    weight = module.weight.detach().clone()
+    channels_last(module)
+    assert module.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(module.weight, weight)
+    assert module.mask.is_contiguous()
 
 
 # ---------------------------------------------------------------------------------------- early stages

@@ -29,6 +29,7 @@ def table():
         "manifest": f"{NASTY}.csv",
         "split": "test",
         "images": 60,
+        "boxed": 0,
         "cluster": "image",
         "clusters": 60,
         "replicates": 500,

@@ -269,15 +269,71 @@ def test_without_boxes_what_needs_them_is_left_out_or_refused_by_name(colours, t
     assert "has no boxes (x1, y1, x2, y2)" in found["skipped"]["mask"]
     with pytest.raises(InputError, match=r"mask cannot be done: .*m\.csv has no boxes"):
         probe(PLANTED, file, interventions=["mask"], **FEW)
-    file = copied(
-        colours,
-        tmp_path,
-        lambda frame: frame.assign(x1=frame["x1"].where(frame.index != 7)).assign(
-            **{side: frame[side].where(frame.index != 7) for side in ("y1", "x2", "y2")}
-        ),
-    )
-    with pytest.raises(InputError, match=r"background cannot be done: 1 rows of .*m\.csv have no box \(row 8\)"):
+    file = copied(colours, tmp_path, lambda frame: boxed_only(frame, frame.index == 7))
+    assert "background" in probe(PLANTED, file, **FEW)["skipped"]
+    with pytest.raises(InputError, match=r"background cannot be done: .*m\.csv holds one image with a box"):
         probe(PLANTED, file, interventions=["background"], **FEW)
+
+
+def boxed_only(frame, rows):
+    return frame.assign(**{side: frame[side].where(rows) for side in ("x1", "y1", "x2", "y2")})
+
+
+def surrounded(images):
+    """Logits of fear and joy: how colourful the two outermost rows are, and nothing of the person."""
+    return saturation(images[:, :, :2])
+
+
+def test_where_some_rows_have_a_box_what_needs_it_is_done_to_these(colours, tmp_path, capsys):
+    some = np.arange(60) % 3 != 0  # 40 of 60, people of both emotions among them
+    file = copied(colours, tmp_path, lambda frame: boxed_only(frame, some))
+    (tmp_path / "only").mkdir()
+    only = copied(colours, tmp_path / "only", lambda frame: frame[some])
+    models = [
+        Model("outside", PAIR, surrounded, crop=False, size=40),
+        Model("blind", PAIR, lambda images: torch.tensor([[2.0, 1.0]]).expand(len(images), 2), crop=False, size=40),
+    ]
+    options = {"interventions": ["background", "mask", "gray"], "cluster": "subject", **FEW}
+    found = probe(models, file, out=tmp_path / "out", **options)
+    expected = probe(models, only, **options)
+    assert (found["images"], found["boxed"], expected["images"], expected["boxed"]) == (60, 40, 40, 40)
+    assert not found["skipped"]
+    for one, other in zip(found["models"], expected["models"], strict=True):
+        for row, same in zip(one["doses"], other["doses"], strict=True):
+            assert row["n"] == (40 if row["intervention"] in ("background", "mask") else 60)
+            if row["n"] == 40:  # all but Holm's p, which is over other doses as well
+                for key in ("flip", "shift", "before", "after", "effect", "lost", "gained", "emotions", "strata"):
+                    assert row[key] == same[key], key
+                for key in ("change", "excess"):
+                    assert row[key] is same[key] is None or row[key]["p"] == same[key]["p"]
+    pair, same = (each["comparisons"][0]["doses"][0] for each in (found, expected))
+    assert pair["flip"]["low"] == same["flip"]["low"]
+    assert found["models"][0]["verdict"].startswith("outside leans on the background")
+    kept = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert kept.groupby("intervention").size().to_dict() == {
+        "as is": 120,
+        **{"background": 240, "gray": 360, "mask": 240, "mirror": 120},
+    }
+    page = (tmp_path / "out" / "probe.md").read_text()
+    assert "background and mask: done to the 40 of 60 images that have a box" in page
+    assert "background (40 images)" in page
+
+
+def test_emotions_of_which_no_row_has_a_box_are_empty_in_the_table(colours, tmp_path):
+    file = copied(colours, tmp_path, lambda frame: boxed_only(frame, frame["emotion"] == "joy"))
+    found = probe(PLANTED, file, interventions=["background", "mask"], out=tmp_path / "out", **FEW)
+    assert list(dose(found, "mask", 1)["emotions"]) == ["joy"]
+    line = next(line for line in (tmp_path / "out" / "probe.md").read_text().splitlines() if "| mask 1 |" in line)
+    assert line.split("|")[2].strip() == ""
+
+
+def test_boxes_of_one_person_say_nothing_of_the_background_and_the_rest_is_said(colours, tmp_path):
+    file = copied(colours, tmp_path, lambda frame: boxed_only(frame, frame["subject"] == "s3"))
+    found = probe(PLANTED, file, interventions=["background", "gray"], **FEW)
+    assert found["boxed"] == 2
+    assert dose(found, "background", 1)["excess"]["p"] is None
+    assert found["models"][0]["verdict"].startswith("planted leans on colour")
+    assert "background" not in found["models"][0]["verdict"]
 
 
 REFUSED = {

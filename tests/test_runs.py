@@ -1,11 +1,12 @@
 """The run folder is created whole, read back as it was written, and executes nothing."""
 
 import json
+import shutil
 
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_model
+from safetensors.torch import save_file, save_model
 
 from emodo import runs
 from emodo.confounders import save
@@ -228,3 +229,97 @@ def test_a_damaged_configuration_is_named(tmp_path, text):
     (tmp_path / runs.CONFIG).write_text(text)
     with pytest.raises(InputError, match=r"config\.yaml is damaged"):
         runs.config(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of IERN with its weights."""
+    method = IERN(channels=16, init="default")
+    method.build(TASK, create_backbone("small", 32))
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    runs.create(folder, configuration(method), TASK, PROVENANCE, method=method)
+    return folder
+
+
+@pytest.fixture
+def changed(whole, tmp_path):
+    """Copy that run, with other settings."""
+
+    def change(init_args=None, **settings):
+        folder = shutil.copytree(whole, tmp_path / "changed")
+        said = runs.config(folder)
+        said["method"]["init_args"] |= init_args or {}
+        (folder / runs.CONFIG).write_text(yaml.safe_dump(said | settings))
+        return folder
+
+    return change
+
+
+@pytest.mark.parametrize("size", ["abc", None, 0, -3, 64.7, True])
+def test_a_size_that_is_none_is_named(changed, size):
+    with pytest.raises(
+        InputError, match=rf"config\.yaml is damaged: size is {size!r}, and it has to be a whole number"
+    ):
+        runs.load_method(changed(size=size))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backbone": "zzz"}, r"config\.yaml: no backbone is called 'zzz'"),
+        ({"backbone": "resnet18"}, r"config\.yaml: a feature map of 1x1 is too small"),
+        ({"size": 8}, r"config\.yaml: a feature map of 1x1 is too small"),
+        ({"method": {"class_path": "emodo.methods.SVM"}}, r"config\.yaml: no method of emodo is called 'SVM'"),
+    ],
+)
+def test_a_setting_of_the_run_that_cannot_be_is_told_with_its_file(changed, settings, message):
+    with pytest.raises(InputError, match=message):
+        runs.load_method(changed(**settings))
+
+
+@pytest.mark.parametrize("channels", [-1, "many"])
+def test_settings_that_build_no_network_are_damaged(changed, channels):
+    with pytest.raises(InputError, match=r"config\.yaml is damaged: IERN cannot be built as it says \(.*\)$"):
+        runs.load_method(changed({"channels": channels}))
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[:5000], lambda _: b"", lambda _: b"hello"])
+def test_damaged_weights_are_told_from_foreign_ones(whole, tmp_path, spoil):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    file = folder / runs.WEIGHTS
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(
+        InputError, match=r"weights\.safetensors is damaged \(.+\): copy the run anew, or train it anew$"
+    ):
+        runs.load_method(folder)
+
+
+@pytest.mark.parametrize(
+    ("state", "detail"),
+    [({"a": torch.zeros(2)}, "Missing key"), (None, r"size mismatch for [\w.]+\)")],
+    ids=["other names", "other shapes"],
+)
+def test_foreign_weights_are_told_with_the_first_difference(changed, state, detail):
+    folder = changed({"channels": 16 if state else 32})
+    if state:
+        save_file(state, folder / runs.WEIGHTS)
+    with pytest.raises(
+        InputError, match=rf"does not hold the weights of this run \({detail}.*: .*config\.yaml has been"
+    ) as told:
+        runs.load_method(folder)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < len(str(folder)) * 2 + 300
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"emotions": 3}, r"damaged \('int' object"),
+        ({"confounder": {"column": "source"}}, "damaged: it lacks 'strata'"),
+    ],
+)
+def test_a_damaged_task_is_named(run, said, message):
+    file = run / runs.TASK
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    with pytest.raises(InputError, match=rf"task\.json is {message}"):
+        runs.task(run)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from emodo.data import read_image, views_of
-from emodo.interventions import Dose, Shown, generator, intervene, partners
+from emodo.interventions import INTERVENTIONS, Dose, Shown, generator, intervene, partners
 from emodo.leaning import Images
 from emodo.manifest import BOX
 from emodo.models import Model, probabilities
@@ -57,8 +57,12 @@ class Changed(Dataset):
         self.boxes = [None if np.isnan(box).any() else box for box in boxes]
         self.doses, self.seed, self.max_pixels = list(doses), seed, max_pixels
         self.sights = sorted({_sight(model) for model in probing}, key=str)
-        swapped = any(name == "background" for name, _ in doses)
-        self.partner = partners(images.emotion, images.stratum, self.files, seed) if swapped else None
+        self.partner = np.arange(len(frame))  # whose background a row gets: another's that has a box, or its own
+        if any(name == "background" for name, _ in doses):
+            able = np.flatnonzero([box is not None for box in self.boxes])
+            files = [self.files[row] for row in able]
+            drawn = partners(images.emotion[able], images.stratum[able], files, seed)
+            self.partner[able] = able if drawn is None else able[drawn]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -67,7 +71,7 @@ class Changed(Dataset):
     def __getitem__(self, i: int) -> list[Seen] | InputError:
         """For each of `sights`, what is seen of a row."""
         shown = self._read(i)
-        other = shown if self.partner is None else self._read(int(self.partner[i]))
+        other = shown if self.partner[i] == i else self._read(int(self.partner[i]))
         for each in (shown, other):
             if isinstance(each, InputError):
                 return each
@@ -76,7 +80,10 @@ class Changed(Dataset):
         seen: list[Seen] = [{} for _ in self.sights]
         for dose in (None, *self.doses):
             random = generator(self.seed, self.paths[i])
-            changed = shown if dose is None else intervene(dose, shown, random, other)
+            if dose is None or (INTERVENTIONS[dose[0]].boxed and shown.box is None):
+                changed = shown
+            else:
+                changed = intervene(dose, shown, random, other)
             for sight, found in zip(self.sights, seen, strict=True):
                 for name, view in views_of(changed.image, changed.box, sight.views, sight.crop).items():
                     found.setdefault(name, []).append(view if sight.size is None else resize(view, sight.size))

@@ -28,16 +28,15 @@ AT_A_TIME = 64
 class EmotionClassifier(ClassifierMixin, BaseEstimator):
     """A trained run as an estimator: `EmotionClassifier(method="IERN").fit(manifest).predict(images)`.
 
-    `fit` takes a manifest, as labels, sources and people are in it; so what slices arrays (GridSearchCV,
-    cross_val_score) is not for it: use `emodo sweep` and `emodo benchmark`. Parameters mean what they mean in
-    `emodo.train`, which has a few more.
+    `fit` takes a manifest, or images with their emotions, as what slices arrays (cross_val_score, GridSearchCV) gives
+    them. Parameters mean what they mean in `emodo.train`, which has a few more.
 
     Attributes, once fitted:
         classes_: the emotions in the order of `predict_proba`, [E].
         task_: the emotions and the confounder.
         method_: the trained network.
         settings_: the run's configuration.
-        scores_: of the manifest's test rows (see `emodo.metrics`); None where they are not known.
+        scores_: of the manifest's test rows (see `emodo.metrics`); None where they are not known, as of images.
     """
 
     classes_: np.ndarray
@@ -104,23 +103,50 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         known = {name: value for name, value in settings.items() if name in names}
         return cls(runs.create_method(settings), **known)._fitted(run)
 
-    def fit(self, manifest: str | Path, y: None = None) -> Self:
-        """Train on the manifest's rows whose split is train, and score those whose split is test.
+    def fit(
+        self,
+        images: str | Path | Sequence[Any],
+        y: Sequence[str] | None = None,
+        *,
+        strata: Sequence[str] | None = None,
+    ) -> Self:
+        """Train on a manifest's rows whose split is train, and score those whose split is test; or train on images.
 
-        manifest: see docs/data.md; `emodo split` writes the splits. y: not used, as the emotions are in the manifest.
+        images: a manifest (see docs/data.md; `emodo split` writes the splits); or a sequence of image files, Pillow
+        images or arrays, [H, W, 3] uint8, all of which are trained on. y: the emotions of these images, as a manifest
+        has them. strata: the images' strata, for methods that need them, as their sources.
 
-        Raises InputError as `emodo.train` does, and where y is given.
+        Raises InputError as `emodo.train` does, where a manifest comes with y or strata, and where images come without
+        y, or are to be kept as a `run`: it would name no manifest.
         """
-        if y is not None:
-            raise InputError("fit takes no y: the emotions are in the manifest")
         method = self.method
         if not isinstance(method, Method):
             method = runs.create_method({"method": {"class_path": method}})
+        with TemporaryDirectory() as folder:
+            if isinstance(images, str | Path):
+                if y is not None or strata is not None:
+                    raise InputError("a manifest takes no y and no strata: emotions and strata are its columns")
+                return self._fitted(self._train(Path(images), method, Path(self.run or Path(folder) / "run")))
+            if y is None or self.run is not None or self.stratum is not None:
+                raise InputError(
+                    "images are fitted with their emotions as y, without `run` and `stratum`: those are for a manifest"
+                )
+            _check_views(method)
+            if method.needs_strata and strata is None:
+                raise InputError(f"{type(method).__name__} needs the stratum of every image: give them as `strata`")
+            manifest = Path(folder) / "images.csv"
+            _rows(list(images), y, strata, Path(folder)).to_csv(manifest, index=False)
+            try:
+                self._fitted(self._train(manifest, method, Path(folder) / "run"))
+            except InputError as error:
+                raise InputError(str(error).replace(str(manifest), "the images")) from None
+            self.scores_ = None  # a black image is no test
+            return self
+
+    def _train(self, manifest: Path, method: Method, run: Path) -> Path:
         names = set(self.get_params(deep=False)) - {"method", "run", "overwrite"}
         settings = {name: getattr(self, name) for name in names}
-        with TemporaryDirectory() as folder:
-            run = Path(self.run) if self.run else Path(folder) / "run"
-            return self._fitted(train(manifest, method, run=run, overwrite=self.overwrite, **settings))
+        return train(manifest, method, run=run, overwrite=self.overwrite, **settings)
 
     def predict_proba(self, images: str | Path | Sequence[Any], split: str = "test") -> np.ndarray:
         """P(Y | do(X)) of each image, [n, E], in the order of `classes_`; sigmoids where rows may hold several.
@@ -133,9 +159,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "method_")
         table = self._of_manifest(images, split)
-        if table is not None:
-            return table[[f"p:{emotion}" for emotion in self.task_.emotions]].to_numpy(np.float64)
-        return self._of_images([images] if isinstance(images, str | Path) else list(images))
+        if table is None:
+            found = self._of_images([images] if isinstance(images, str | Path) else list(images))
+        else:
+            found = table[[f"p:{emotion}" for emotion in self.task_.emotions]].to_numpy(np.float64)
+        # scikit-learn's scores ask that rows add up to one as float64 does, and the network computes in float32
+        return found if self.task_.multilabel else found / found.sum(axis=1, keepdims=True)
 
     def predict(self, images: str | Path | Sequence[Any], split: str = "test") -> np.ndarray:
         """The emotion of each image, [n] text; where rows may hold several, [n, E] of 0 and 1, those above 0.5.
@@ -167,10 +196,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
             return float(found["mean_average_precision" if self.task_.multilabel else "accuracy"])
         if self.task_.multilabel:
             raise InputError("several emotions a row are scored on a manifest alone")
-        predicted, truth = self.predict(images), np.asarray(y)
-        if len(predicted) != len(truth):
-            raise InputError(f"score has {len(predicted)} images and {len(truth)} emotions: give one each")
-        return float((predicted == truth).mean())
+        assert y is not None
+        given = [images] if isinstance(images, str | Path) else list(images)
+        truth = np.array(_texts("y", y, len(given)))
+        return float((self.predict(given) == truth).mean())
 
     def _fitted(self, run: Path) -> Self:
         self.task_, self.settings_ = runs.task(run), runs.config(run)
@@ -215,11 +244,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _of_images(self, images: list[Any]) -> np.ndarray:
-        if self.method_.views:
-            raise InputError(
-                f"{type(self.method_).__name__} crops to the person or masks it: give a manifest with boxes (x1, y1, "
-                "x2, y2) in place of images"
-            )
+        _check_views(self.method_)
         parts = [np.empty((0, len(self.task_.emotions)))]
         done = 0
         for table in self._predictor()(images, workers=self.workers):
@@ -240,3 +265,47 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         settings = self.settings_
         images = Field(settings["size"], settings["max_pixels"], self.method_.views, settings.get("crop", True))
         return Predictor(self.method_, self.task_, images, device_of(self.accelerator), False, AT_A_TIME, False)
+
+
+def _check_views(method: Method) -> None:
+    if method.views:
+        raise InputError(
+            f"{type(method).__name__} crops to the person or masks it: give a manifest with boxes (x1, y1, x2, y2) in "
+            "place of images"
+        )
+
+
+def _rows(images: list[Any], y: Sequence[str], strata: Sequence[str] | None, folder: Path) -> pd.DataFrame:
+    """A manifest of images to train on, and of a black one to test on; what is no file yet is written to `folder`."""
+    from PIL import Image
+
+    if not images:
+        raise InputError("there are no images to fit")
+    columns = {"emotion": _texts("y", y, len(images))}
+    if strata is not None:
+        columns["stratum"] = _texts("strata", strata, len(images))
+    paths: list[str] = []
+    for at, image in enumerate(images):
+        if isinstance(image, str | Path):
+            paths.append(str(Path(image).resolve()))
+            continue
+        file = folder / f"{at}.png"
+        try:
+            (Image.fromarray(image) if isinstance(image, np.ndarray) else image).convert("RGB").save(file)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"image {at + 1} is no file, no Pillow image and no [H, W, 3] uint8 ({error})") from None
+        paths.append(str(file))
+    frame = pd.DataFrame({"path": paths, **columns, "split": "train"})
+    black = folder / "black.png"  # without a test image there is no run
+    Image.new("RGB", (1, 1)).save(black)
+    return pd.concat([frame, frame.head(1).assign(path=str(black), split="test")])
+
+
+def _texts(name: str, values: Sequence[Any], count: int) -> list[str]:
+    """Labels of `count` images; raises InputError where there are more or fewer, or one is no text."""
+    if len(values) != count:
+        raise InputError(f"{name} has {len(values)} labels for {count} images: give one each")
+    for at, value in enumerate(values):
+        if not isinstance(value, str):
+            raise InputError(f"{name} of image {at + 1} is {value!r}: give its name, as text")
+    return [str(value) for value in values]

@@ -31,6 +31,7 @@ from emodo import runs
 from emodo.data import to_device
 from emodo.files import atomic, write_text
 from emodo.methods import Method
+from emodo.networks import channels_last
 from emodo.records import Batch, InputError, Training
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -74,7 +75,7 @@ def fit(
     parallel = plan.devices * plan.nodes > 1
     if plan.precision == "tf32":
         torch.set_float32_matmul_precision("high")
-    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    channels_last(method)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # advice that is followed elsewhere: workers are the user's choice, and the log goes by epochs

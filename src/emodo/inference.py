@@ -9,6 +9,7 @@ import torch
 from emodo.data import Images, loader, to_device
 from emodo.methods import Method
 from emodo.multilabel import joined
+from emodo.networks import channels_last
 from emodo.records import InputError, Task
 
 CARRIED = ("path", "emotion", "source", "subject", "sequence", "split")
@@ -83,7 +84,7 @@ def predict(
 def fold(method: Method, device: torch.device) -> None:
     """Make a method predict fast on a device: folded, channels-last; it cannot be trained afterwards."""
     method.to(device).fold()
-    method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    channels_last(method)
 
 
 def shares(logits: np.ndarray, task: Task) -> np.ndarray:

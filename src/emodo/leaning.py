@@ -6,13 +6,13 @@ Nothing is looked at here but answers: which images, models and interventions th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from emodo.interventions import CONTROL, Dose
+from emodo.interventions import CONTROL, INTERVENTIONS, Dose
 from emodo.statistics import LEVEL, ROUNDING, Difference, differences, holm
 
 LEAST = 0.05  # share of the answers that has to change more than in the mirror, to be called leaning
@@ -31,7 +31,8 @@ class Images:
     """The N images that were answered for: what is right, what belongs together, and how they are grouped.
 
     emotion: [N] int, into `emotions`. cluster: [N] int, images that fail together. stratum: [N] int, into `strata`, -1
-    where unknown.
+    where unknown. boxed: [N] bool, whether the person's box is known; None where it is of all. What needs a box counts
+    the images that have one.
     """
 
     emotions: tuple[str, ...]
@@ -39,6 +40,18 @@ class Images:
     cluster: np.ndarray
     strata: tuple[str, ...]
     stratum: np.ndarray
+    boxed: np.ndarray | None = None
+
+    @property
+    def with_box(self) -> Images:
+        """Those whose box is known."""
+        return self if self.boxed is None else self.only(self.boxed)
+
+    def only(self, rows: np.ndarray) -> Images:
+        """Some of them, [N] bool, all of which have what is asked for."""
+        return replace(
+            self, emotion=self.emotion[rows], cluster=self.cluster[rows], stratum=self.stratum[rows], boxed=None
+        )
 
     @property
     def most_frequent(self) -> tuple[str, float]:
@@ -62,10 +75,12 @@ def table(
     takes. Returns `emotions`, `most_frequent` {emotion, share}, `doses`, `models` and `comparisons`.
     """
     emotion, share = images.most_frequent
+    needs_box = any(INTERVENTIONS[name].boxed for name, _ in doses)
+    chance = images.with_box.most_frequent if needs_box else (emotion, share)
     models: list[dict[str, Any]] = []
     for name, cropped, p in zip(names, alone, answers, strict=True):
         measured = measure(p, doses, images, replicates, seed)
-        found = findings(measured, (emotion, share), cropped)
+        found = findings(measured, chance, cropped)
         models.append({"name": name, "verdict": verdict(name, measured, found), "findings": found} | measured)
     comparisons: list[dict[str, Any]] = []
     for model, p in zip(models[1:], answers[1:], strict=True):
@@ -87,7 +102,7 @@ def measure(p: np.ndarray, doses: Sequence[Dose], images: Images, replicates: in
     p: [1 + doses, N, E], probabilities; the first are those for the images as they are. Shares are fractions. Returns
 
         accuracy, emotions, strata   before: {n, value, low, high}, of all, by emotion and by stratum
-        doses                        a row a dose: intervention, strength, and of all images
+        doses                        a row a dose: intervention, strength, and of all images, or of the n with a box
             flip       share of the images whose answer changes
             shift      mean total variation between p before and after, half the sum of the absolute differences
             after      accuracy afterwards
@@ -107,23 +122,20 @@ def measure(p: np.ndarray, doses: Sequence[Dose], images: Images, replicates: in
     flips = (answer[1:] != answer[0]).astype(float)
     shifts = np.abs(p[1:] - p[0]).sum(axis=2) / 2
     changes = right[1:] - right[0]
-    mirrored = flips[[name for name, _ in doses].index(CONTROL)]
-    found = _Found(
-        {"right": right, "flip": flips, "shift": shifts, "change": changes, "excess": flips - mirrored},
-        images,
-        replicates,
-        seed,
-    )
+    control = [name for name, _ in doses].index(CONTROL)
+    values = {"right": right, "flip": flips, "shift": shifts, "change": changes, "excess": flips - flips[control]}
+    every = _of_doses(values, doses, images, replicates, seed)
+    found = every[control]  # of all images
     rows: list[dict[str, Any]] = [
         {"intervention": name, "strength": strength}
-        | found.of(at, None)
-        | {"lost": int((changes[at] < 0).sum()), "gained": int((changes[at] > 0).sum())}
-        | {"excess": found.difference("excess", at, None) if _compared(name) else None}
+        | of.of(at, None)
+        | {"lost": int((of.values["change"][at] < 0).sum()), "gained": int((of.values["change"][at] > 0).sum())}
+        | {"excess": of.difference("excess", at, None) if _compared(name) else None}
         | {
-            part: {each: found.of(at, (part, each)) for each in names if found.member(part, each).any()}
+            part: {each: of.of(at, (part, each)) for each in names if of.member(part, each).any()}
             for part, names in (("emotions", images.emotions), ("strata", images.strata))
         }
-        for at, (name, strength) in enumerate(doses)
+        for at, ((name, strength), of) in enumerate(zip(doses, every, strict=True))
     ]
     for key in ("change", "excess"):
         correct([row[key] for row in rows])
@@ -157,11 +169,11 @@ def compare(
         right = (answer == images.emotion).astype(float)
         flips += sign * (answer[1:] != answer[0])
         changes += sign * (right[1:] - right[0])
-    found = _Found({"flip": flips, "change": changes}, images, replicates, seed)
+    every = _of_doses({"flip": flips, "change": changes}, doses, images, replicates, seed)
     rows: list[dict[str, Any]] = [
         {"intervention": name, "strength": strength}
         | {key: found.difference(key, at, None) for key in ("flip", "change")}
-        for at, (name, strength) in enumerate(doses)
+        for at, ((name, strength), found) in enumerate(zip(doses, every, strict=True))
     ]
     for key in ("flip", "change"):
         correct([row[key] for row in rows])
@@ -269,6 +281,17 @@ class _Found:
         return {key: None if change[key] is None else change[key] / deviation for key in ("estimate", "low", "high")}
 
 
+def _of_doses(
+    values: Mapping[str, np.ndarray], doses: Sequence[Dose], images: Images, replicates: int, seed: int
+) -> list[_Found]:
+    """For each dose, the numbers of the images that it was done to: all, or those with a box."""
+    found = part = _Found(values, images, replicates, seed)
+    if images.boxed is not None and any(INTERVENTIONS[name].boxed for name, _ in doses):
+        of_part = {key: rows[:, images.boxed] for key, rows in values.items()}
+        part = _Found(of_part, images.with_box, replicates, seed)
+    return [part if INTERVENTIONS[name].boxed else found for name, _ in doses]
+
+
 # ------------------------------------------------------------------------------------------ in words
 
 
@@ -292,7 +315,8 @@ def findings(measured: Mapping[str, Any], chance: tuple[str, float], person_seen
     surroundings   with the person masked, accuracy is certainly above that of always answering one emotion
     unstable       the mirror changes certainly more than 5 % of the answers
 
-    chance: `Images.most_frequent`. person_seen_alone: the model sees the person's box and nothing else.
+    chance: `Images.most_frequent`, of those with a box. person_seen_alone: the model sees the person's box and nothing
+    else.
     """
     rows = measured["doses"]
     told: list[dict[str, Any]] = []
@@ -329,9 +353,9 @@ def _finding(kind: str, what: str, row: Mapping[str, Any], said: str) -> dict[st
 
 def verdict(name: str, measured: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
     """What `findings` found of a model, as one sentence."""
-    if any(row["excess"] and row["excess"]["p"] is None for row in measured["doses"]):
+    probed = {row["intervention"] for row in measured["doses"] if row["excess"] and row["excess"]["p"] is not None}
+    if not probed and any(row["excess"] for row in measured["doses"]):
         return f"Nothing can be said of {name}: all images belong to one sequence or person."
-    probed = {row["intervention"] for row in measured["doses"]}
     clear = [
         what
         for each, what in {**INFORMATIVE, **DISTURBING}.items()

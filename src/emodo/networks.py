@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,13 @@ def initialise(module: nn.Module, how: Initialisation) -> None:
             nn.init.zeros_(part.bias)
 
 
+def channels_last(module: nn.Module) -> None:
+    """Lay out every weight of rank 4 with its channels last; others, as masks of a folded Swin, stay as they are."""
+    for tensor in chain(module.parameters(), module.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+
+
 def fold_batchnorm(module: nn.Module) -> nn.Module:
     """A copy of `module` for prediction, each BatchNorm2d folded into the convolution before it.
 
@@ -91,18 +98,30 @@ class Backbone(nn.Module):
         training = body.training
         try:
             with torch.no_grad():
-                features = self.eval()(torch.zeros(1, 3, size, size))
+                found = self.eval().body(torch.zeros(1, 3, size, size))
         except (RuntimeError, AttributeError, TypeError, ValueError, AssertionError, IndexError) as error:
             raise InputError(
                 f"the backbone gives no feature map for images of {size} pixels ({str(error).splitlines()[0]}): choose "
                 "another --size or --backbone"
             ) from error
         self.train(training)
+        try:
+            features = self._map(found)
+        except (RuntimeError, AttributeError):  # a list of maps, or tokens that are no square
+            features = None
+        if features is None or features.ndim != 4 or features.shape[1] != channels:
+            shown = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise InputError(
+                f"the backbone gives no feature map of {channels} channels and no square of tokens, but {shown} for an "
+                "image: choose another --backbone"
+            )
         self.grid = (features.shape[2], features.shape[3])
 
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps [B, channels, h, w] before any pooling."""
-        features = self.body(images)
+        return self._map(self.body(images))
+
+    def _map(self, features: Tensor) -> Tensor:
         if features.ndim == 3:  # tokens of a vision transformer, after its class and register tokens
             features = features[:, self.prefix_tokens :]
             side = round(features.shape[1] ** 0.5)

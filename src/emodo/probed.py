@@ -26,7 +26,7 @@ def shown(table: Mapping[str, Any]) -> Tables:
     tables: Tables = []
     for model in table["models"]:
         head = [model["name"], "strength", "flips", "shift", "accuracy", "change", "p (Holm)", "d", "lost / gained"]
-        tables.append((head, [_line(row) for row in model["doses"]]))
+        tables.append((head, [_line(row, table["images"]) for row in model["doses"]]))
         for part in ("emotions", "strata"):
             names = list(model[part])
             if len(names) > 1:
@@ -54,10 +54,10 @@ def strongest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({row["intervention"]: row for row in rows}.values())
 
 
-def _line(row: Mapping[str, Any]) -> list[str]:
+def _line(row: Mapping[str, Any], images: int) -> list[str]:
     effect = row["effect"]["estimate"]
     return [
-        row["intervention"],
+        row["intervention"] + f" ({row['n']} images)" * (row["n"] < images),
         f"{row['strength']:g}",
         with_interval(row["flip"]["value"], row["flip"]),
         f"{row['shift']['value']:.2f}",
@@ -77,7 +77,10 @@ def _p(found: Mapping[str, Any]) -> str:
 def _group_line(row: Mapping[str, Any], part: str, names: Sequence[str]) -> list[str]:
     line = [f"{row['intervention']} {row['strength']:g}"]
     for name in names:
-        found = row[part][name]
+        found = row[part].get(name)
+        if found is None:  # none of these has a box
+            line.append("")
+            continue
         change = found["change"]
         mark = "" if change["low"] is None or change["low"] <= 0 <= change["high"] else " *"
         line.append(f"{100 * found['flip']['value']:.0f} / {100 * change['estimate']:+.0f}{mark}")
@@ -105,6 +108,12 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     ]
     if any(len(model[part]) > 1 for model in table["models"] for part in ("emotions", "strata")):
         told.append("By emotion and stratum: * where the interval of the change leaves out zero; not corrected.")
+    needing = [name for name in _names(table) if INTERVENTIONS[name].boxed]
+    if needing and table["boxed"] < table["images"]:
+        told.append(
+            f"{' and '.join(needing)}: done to the {table['boxed']} of {table['images']} images that have a box, and "
+            "all numbers of them are of these."
+        )
     told += [f"{name} is left out: {why}." for name, why in table["skipped"].items()]
     told += table["remarks"]
     return told
@@ -117,9 +126,14 @@ def markdown(table: Mapping[str, Any]) -> str:
         return html.escape(text, quote=False)
 
     escaped = [([*map(plain, head)], [[*map(plain, row)] for row in body]) for head, body in shown(table)]
-    done = "\n".join(f"- {describe(name)}" for name in dict.fromkeys(row["intervention"] for row in table["doses"]))
+    done = "\n".join(f"- {describe(name)}" for name in _names(table))
     page = tabular.markdown(escaped, [plain(note) for note in notes(table)])
     return f"# What the model leans on\n\n![Accuracy and flips by strength](probe.svg)\n\n{page}\n{done}\n"
+
+
+def _names(table: Mapping[str, Any]) -> list[str]:
+    """The interventions that were done, in their order."""
+    return list(dict.fromkeys(row["intervention"] for row in table["doses"]))
 
 
 def describe(name: str) -> str:
@@ -134,7 +148,7 @@ def describe(name: str) -> str:
 
 def figure(table: Mapping[str, Any]) -> str:
     """Accuracy and flips over strength, SVG: a column an intervention, a line a model, bars for the intervals."""
-    names = list(dict.fromkeys(row["intervention"] for row in table["doses"]))
+    names = _names(table)
     gap = 0.16
 
     def draw(figure: Figure) -> None:
@@ -146,7 +160,7 @@ def figure(table: Mapping[str, Any]) -> str:
                 rows = [row for row in model["doses"] if row["intervention"] == name]
                 at = places(name, [row["strength"] for row in rows])
                 own = {"value": 0.0, "low": 0.0, "high": 0.0}
-                for axes, key, start in ((upper, "after", model["accuracy"]), (lower, "flip", own)):
+                for axes, key, start in ((upper, "after", rows[0]["before"]), (lower, "flip", own)):
                     points = [(at[None], start), *((at[row["strength"]], row[key]) for row in rows)]
                     _curve(axes, sorted(points, key=lambda point: point[0]), aside, slot, model["name"])
             _ticks(upper, lower, name, [row["strength"] for row in table["doses"] if row["intervention"] == name])

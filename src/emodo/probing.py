@@ -145,9 +145,9 @@ def probe(
     The other words are those of `emodo probe` (see `command`). strengths: {intervention: numbers}. Every image is
     decoded once, and everything is done to it as it was decoded, before the models' own preprocessing.
 
-    Returns what probe.json holds: `images`, `clusters`, `doses`, `skipped` {intervention: why}; `models`, a row each,
-    with `verdict`, `findings` and all that `leaning.measure` returns; `comparisons` of every further model with the
-    first.
+    Returns what probe.json holds: `images`, `boxed` (how many of them have a box), `clusters`, `doses`, `skipped`
+    {intervention: why}; `models`, a row each, with `verdict`, `findings` and all that `leaning.measure` returns;
+    `comparisons` of every further model with the first.
 
     Raises InputError where a model, the manifest, an image or a word does not fit; nothing has been written then.
     """
@@ -159,7 +159,8 @@ def probe(
     probing = _models(given, emotions, onnx, accelerator)
     labels = probing[0].emotions
     frame = _rows(file, labels, split, limit, seed)
-    skipped = _impossible(frame, file)
+    boxed = _boxed(frame)
+    skipped = _impossible(frame, boxed, file)
     doses = _doses(interventions, strengths or {}, skipped)
     column = _stratum_column(frame, file, stratum, given[0])
     chosen, cluster_of = statistics.clusters(frame, cluster)
@@ -171,6 +172,7 @@ def probe(
         cluster_of,
         known,
         pd.Index(known).get_indexer(pd.Index(strata)),
+        None if boxed.all() else boxed,
     )
     check_images(frame, file, max_pixels)
     for model in probing:
@@ -182,6 +184,7 @@ def probe(
         "split": split if "split" in frame else "all",
         "stratum": column,
         "images": len(frame),
+        "boxed": int(boxed.sum()),
         "cluster": chosen,
         "clusters": len(np.unique(cluster_of)),
         "level": statistics.LEVEL,
@@ -200,7 +203,7 @@ def probe(
     )
     if out:
         with_stratum = frame[[name for name in CARRIED if name in frame]].assign(stratum=strata)
-        _write(out, table, _predictions(table, answers, doses, with_stratum, labels))
+        _write(out, table, _predictions(table, answers, doses, with_stratum, boxed, labels))
     return table
 
 
@@ -285,17 +288,19 @@ def _rows(file: Path, emotions: tuple[str, ...], split: str, limit: int | None, 
     return frame.loc[np.sort(turn.sort_values(kind="stable").index[:limit])]
 
 
-def _impossible(frame: pd.DataFrame, file: Path) -> dict[str, str]:
+def _boxed(frame: pd.DataFrame) -> np.ndarray:
+    """Which rows have the person's box, [N] bool."""
+    return np.array(frame[list(BOX)].notna().all(axis=1)) if "x1" in frame else np.zeros(len(frame), bool)
+
+
+def _impossible(frame: pd.DataFrame, boxed: np.ndarray, file: Path) -> dict[str, str]:
     """Interventions that these rows do not allow, and why."""
-    without = frame.index[frame[list(BOX)].isna().any(axis=1)] if "x1" in frame else frame.index
-    if len(without) == len(frame):
+    if not boxed.any():
         why = f"{file} has no boxes (x1, y1, x2, y2), and it needs the person's"
-    elif len(without):
-        why = f"{len(without)} rows of {file} have no box (row {without[0] + 1}), and it needs the person's"
-    else:
-        alone = len(set(frame["file"])) < 2
-        return {"background": f"{file} holds one image, and there is no other background"} if alone else {}
-    return {name: why for name, each in INTERVENTIONS.items() if each.boxed}
+        return {name: why for name, each in INTERVENTIONS.items() if each.boxed}
+    if len(set(frame.loc[boxed, "file"])) < 2:
+        return {"background": f"{file} holds one image with a box, and there is no other background"}
+    return {}
 
 
 def _doses(names: Sequence[str] | None, strengths: Mapping[str, Any], impossible: Mapping[str, str]) -> list[Dose]:
@@ -366,9 +371,10 @@ def _predictions(
     answers: Sequence[np.ndarray],
     doses: Sequence[Dose],
     rows: pd.DataFrame,
+    boxed: np.ndarray,
     emotions: Sequence[str],
 ) -> pd.DataFrame:
-    """A row for every model, dose and image, the image as it is first."""
+    """A row for every model, dose and image that it was done to, the image as it is first."""
     parts: list[pd.DataFrame] = []
     for model, p in zip(table["models"], answers, strict=True):
         for (name, strength), of_dose in zip([(AS_IS, np.nan), *doses], p, strict=True):
@@ -376,7 +382,8 @@ def _predictions(
             part.insert(0, "model", model["name"])
             part.insert(1, "intervention", name)
             part.insert(2, "strength", strength)
-            parts.append(part.assign(**{f"p:{emotion}": of_dose[:, i] for i, emotion in enumerate(emotions)}))
+            part = part.assign(**{f"p:{emotion}": of_dose[:, i] for i, emotion in enumerate(emotions)})
+            parts.append(part.loc[boxed] if name != AS_IS and INTERVENTIONS[name].boxed else part)
     return pd.concat(parts, ignore_index=True)
 
 

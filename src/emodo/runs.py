@@ -22,6 +22,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -109,8 +110,10 @@ def task(run: Path) -> Task:
         confounder = found and Confounder(found["column"], tuple(found["strata"]), tuple(found["prior"]))
         emotions, dictionary = tuple(plain["emotions"]), found and found.get("dictionary")
         multilabel = bool(plain.get("multilabel", False))  # older runs do not say
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise InputError(f"{run / TASK} is damaged: it lacks {error}") from error
+    except TypeError as error:
+        raise InputError(f"{run / TASK} is damaged ({error})") from error
     if dictionary:
         stored = confounders.load(run / CONFOUNDER)
         if stored != confounder:
@@ -184,29 +187,49 @@ def weights_file(run: Path) -> Path:
 
 
 def load_method(run: Path) -> Method:
-    """Load the trained method of a run, ready to predict."""
+    """Load the trained method of a run, ready to predict.
+
+    Raises InputError where the run is not finished, its settings build no network, or its weights are damaged or
+    another's.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
     from emodo.networks import create_backbone
 
-    settings = config(run)
-    method = create_method(settings)
+    settings, wanted = config(run), task(run)
+    file = run / (SHARED if is_shared(run) else CONFIG)
     lacking = [name for name in ("backbone", "size") if name not in settings]
     if lacking:
-        raise InputError(f"the configuration of {run} is damaged: it lacks {', '.join(lacking)}")
+        raise InputError(f"{file} is damaged: it lacks {', '.join(lacking)}")
+    size = settings["size"]
+    if type(size) is not int or size < 1:
+        raise InputError(f"{file} is damaged: size is {size!r}, and it has to be a whole number of pixels, 1 or more")
     try:
-        backbone = create_backbone(str(settings["backbone"]), int(settings["size"]), pretrained=False)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"the configuration of {run} is damaged ({error})") from error
-    method.build(task(run), backbone)
+        method = create_method(settings)
+        method.build(wanted, create_backbone(str(settings["backbone"]), size, pretrained=False))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        name = settings["method"]["class_path"].rpartition(".")[2]
+        raise InputError(f"{file} is damaged: {name} cannot be built as it says ({_first(str(error))})") from error
+    weights = weights_file(run)
     try:
-        load_model(method, weights_file(run))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{run / WEIGHTS} does not hold the weights of this run: train it anew") from error
+        load_model(method, weights)
+    except SafetensorError as error:
+        raise InputError(f"{weights} is damaged ({_first(str(error))}): copy the run anew, or train it anew") from error
+    except RuntimeError as error:
+        difference = _first(str(error).partition(":\n")[2] or str(error)).partition(": copying")[0]
+        raise InputError(
+            f"{weights} does not hold the weights of this run ({difference}): they are another's, or {file} has been "
+            "changed; train it anew"
+        ) from error
     return method.eval()
+
+
+def _first(said: str) -> str:
+    """The first line of what PyTorch says, short enough for a sentence."""
+    return shorten(next(iter(said.strip().splitlines()), ""), 120, placeholder=" ...")
 
 
 def _file(run: Path, name: str) -> Path:
