@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emodo.data import Images, loader, to_device
-from emodo.inference import device_of
+from emodo.data import to_device
 from emodo.methods import Method
-from emodo.records import InputError, Reading, Task
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from emodo.repairs import Repair
+from emodo.records import Batch, InputError
+from emodo.repairs import Repair
 
 ROUNDING = 1e-3  # of the largest logit: what tensor cores may round, and far less than another function differs by
 
@@ -35,28 +31,26 @@ class Answers:
     layer: str | None
 
 
-def answers(method: Method, task: Task, frame: pd.DataFrame, reading: Reading, crop: bool) -> Answers:
-    """Pass every image once.
+def answers(method: Method, batches: Iterable[Batch], emotions: int, device: torch.device) -> Answers:
+    """Pass every image once. emotions: E.
 
     The layer is found by trial, not by name: of all linear layers with E outputs it is the one whose weights, applied
     to what it was given in this pass, give the method's logits on every image. A layer that is given every stratum,
     [K, B, D], as IERN's is, counts with the mean over strata, which a linear layer may be exchanged with.
     """
-    device = device_of(reading.accelerator)
     method.to(device).eval()
     layers = {
         name: part
         for name, part in method.named_modules()
-        if isinstance(part, nn.Linear) and part.out_features == len(task.emotions)
+        if isinstance(part, nn.Linear) and part.out_features == emotions
     }
     given: dict[str, Tensor] = {}
     hooks = [part.register_forward_hook(_keep(given, name)) for name, part in layers.items()]
-    images = Images(frame, task, reading.size, max_pixels=reading.max_pixels, views=method.views, crop=crop)
     logits: list[np.ndarray] = []
     features: dict[str, list[np.ndarray]] = {name: [] for name in layers}
     try:
         with torch.inference_mode():
-            for batch in loader(images, reading.batch_size, workers=reading.workers):
+            for batch in batches:
                 given.clear()
                 found = method(to_device(batch, device))
                 logits.append(found.float().cpu().numpy())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emodo.files import new_folder, remove_folder, sha256, write_text
-from emodo.records import InputError, Reading, Task
+from emodo.records import InputError, Task
 from emodo.statistics import Cluster
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def repair(
         InputError: The run, the manifest, an image or an option does not fit; nothing has been written then.
     """
     from emodo import repaired, runs, tabular
+    from emodo.data import Images, loader
+    from emodo.inference import device_of
     from emodo.lastlayer import answers, exchange
 
     _check(apply, coverage, risk, out, replicates, seed, batch_size, workers, accelerator)
@@ -89,9 +91,10 @@ def repair(
     frame = _field(manifest, task, split, settings, method)
     trained, notes = _trained(run, method, task, frame, manifest)
     column = _column(frame, manifest, stratum, task)
-    reading = Reading(manifest, settings["size"], settings["max_pixels"], batch_size, workers, accelerator)
     print(f"{len(frame)} images are predicted", file=sys.stderr)
-    found = answers(method, task, frame, reading, settings.get("crop", True))
+    crop = settings.get("crop", True)
+    seen = Images(frame, task, settings["size"], max_pixels=settings["max_pixels"], views=method.views, crop=crop)
+    found = answers(method, loader(seen, batch_size, workers=workers), len(task.emotions), device_of(accelerator))
     by, images = _labelled(frame, task, column, cluster, found.logits, found.features)
 
     table: dict[str, Any] = {
@@ -216,22 +219,22 @@ def _trained(
     from emodo import repairs, runs
 
     named, name = runs.config(run).get("manifest"), type(method).__name__
-    lab: pd.DataFrame | None = None
+    counts: pd.Series | None = None
     if named and Path(named).is_file() and sha256(Path(named)) == runs.provenance(run).get("manifest_sha256"):
         lab = manifests.load(Path(named), (*manifests.EMOTIONS, *task.emotions), check_files=False)
         lab = lab.loc[lab.loc[:, "split"] == "train"]
-        shared = frame.index[frame.loc[:, "file"].isin(lab["file"])]
+        shared = frame.loc[frame.loc[:, "file"].isin(lab.loc[:, "file"]), "path"]
         if len(shared):
             raise InputError(
-                f"{manifest}, row {shared[0] + 1}: {frame['path'][shared[0]]} is an image that {run} was trained on "
-                f"({len(shared)} are), and says nothing of the field: leave such rows out, as with --split test"
+                f"{manifest}, row {shared.index[0] + 1}: {shared.iat[0]} is an image that {run} was trained on "
+                f"({len(shared)} are), and says nothing of the field: leave these out, as with --split test"
             )
+        counts = lab.loc[:, "emotion"].value_counts().reindex(list(task.emotions), fill_value=0)
     if name in EVEN or getattr(method, "adjust", False):
         even = f"{name} is trained to find every emotion as likely as every other: prior correction starts from that."
         return np.full(len(task.emotions), 1 / len(task.emotions)), [even]
-    if lab is None:
+    if counts is None:
         return f"the manifest that {run.name} was trained on is not there, or has changed", []
-    counts = lab.loc[:, "emotion"].value_counts().reindex(list(task.emotions), fill_value=0)
     return repairs.shares(counts.to_numpy()), []
 
 

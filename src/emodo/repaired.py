@@ -202,8 +202,8 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the tables, a sentence each."""
     told = [
         f"Held out: {table['folds']} folds that split no {table['cluster']}; each image is judged by a repair that was "
-        f"fitted without its fold. 95 % intervals over {table['cluster']}s, {table['replicates']} draws; p by Holm over "
-        "all that was tried, with abstention.",
+        f"fitted without its fold. 95 % intervals over {table['cluster']}s, {table['replicates']} draws; p by Holm "
+        "over all that was tried, with abstention.",
         "Judged by: prior correction by accuracy, temperature scaling by the negative log likelihood (NLL), the last "
         "layer by macro accuracy, abstention by the share of wrong answers. Not enough data: an interval that leaves "
         "the sign open and reaches more than 5 points (NLL: 0.05) to either side.",
