@@ -303,6 +303,8 @@ def _measured(
     table |= {"folds": heldout.FOLDS, "too_few": too_few, "unrepaired": None, "abstention": {}}
     rows: list[dict[str, Any]] = [{"name": name} for name in REPAIRS]
     fitted: dict[str, Repair] = {}
+    if too_few and table["clusters"] > 1:
+        table["unrepaired"] = heldout.compare(images, {}, replicates, seed)[0]
     if not too_few:
         fold = repairs.folds(images.truth, images.cluster, heldout.FOLDS, seed)
         answers = {name: heldout.held_out(name, images, fold, prior, seed) for name in tried}

@@ -168,7 +168,7 @@ def shown(table: Mapping[str, Any]) -> list[tuple[list[str], Rows]]:
             own = [table["unrepaired"], *(row["measures"] for row in tried)]
             levels.append([HEADS[at], *(_level(name, each[name]) for each in own)])
             changes.append([HEADS[at], *(_change(name, row["change"][name]) for row in tried)])
-        changes.append(["p (Holm) of what it is judged by", *(f"{row['p_holm']:.3f}" for row in tried)])
+    changes.append(["p (Holm) of what it is judged by", *(f"{row['p_holm']:.3f}" for row in tried)])
     abstention = [
         [
             TITLES[name],
@@ -181,7 +181,7 @@ def shown(table: Mapping[str, Any]) -> list[tuple[list[str], Rows]]:
     ]
     return [
         (["held out", TITLES["unrepaired"], *titles], levels),
-        (["change", *titles], changes),
+        (["change", *titles], changes if tried else []),
         (["abstaining", "threshold", "answered, %", "of these wrong, %", "AURC, %"], abstention),
     ]
 
@@ -200,19 +200,20 @@ def _change(measure: str, found: Mapping[str, float] | None) -> str:
 
 def notes(table: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the tables, a sentence each."""
+    drawn = f"95 % intervals over {table['cluster']}s, {table['replicates']} draws"
+    if not table["abstention"]:
+        return [f"Nothing is repaired; {drawn}."] if table["unrepaired"] else []
     told = [
         f"Held out: {table['folds']} folds that split no {table['cluster']}; each image is judged by a repair that was "
-        f"fitted without its fold. 95 % intervals over {table['cluster']}s, {table['replicates']} draws; p by Holm "
-        "over all that was tried, with abstention.",
+        f"fitted without its fold. {drawn}; p by Holm over all that was tried, with abstention.",
         "Judged by: prior correction by accuracy, temperature scaling by the negative log likelihood (NLL), the last "
         "layer by macro accuracy, abstention by the share of wrong answers. Not enough data: an interval that leaves "
         "the sign open and reaches more than 5 points (NLL: 0.05) to either side.",
+        "Abstain where the largest probability of an image is below the threshold of what you use.",
     ]
-    if table["abstention"]:
-        told.append("Abstain where the largest probability of an image is below the threshold of what you use.")
-    if table["unrepaired"] and table["unrepaired"]["worst_cell"] is None:
+    if table["unrepaired"]["worst_cell"] is None:
         told.append("No cell has 10 images, so there is no worst one.")
-    return told if table["abstention"] else []
+    return told
 
 
 # -------------------------------------------------------------------------------------------- figure

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are looked at
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures that are looked at
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)  # c of DFR; the paper has these orders of magnitude, in smaller steps
 INNER = 3  # folds in which c is chosen
 SMALLEST_CELL = 5  # rows: a smaller cell weighs as if it had as many, so that no single image decides
@@ -84,7 +84,7 @@ def prior_correction(trained: np.ndarray, field: np.ndarray) -> Affine:
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """T, from 0.05 to 20, at which softmax(logits / T) has the least mean negative log likelihood.
+    """T, from 0.01 to 100, at which softmax(logits / T) has the least mean negative log likelihood.
 
     It is convex in 1 / T, so the one minimum is found. No answer changes.
     """
@@ -115,12 +115,14 @@ def weights_of(cell: np.ndarray) -> np.ndarray:
     return weights / weights.mean()
 
 
-def last_layer(features: np.ndarray, truth: np.ndarray, weights: np.ndarray, emotions: int, c: float) -> Layer:
+def last_layer(
+    features: np.ndarray, truth: np.ndarray, weights: np.ndarray, emotions: int, c: float, start: Layer | None = None
+) -> Layer:
     """The logistic regression that is DFR's last layer, for the features as they are.
 
     Minimises, over standardised features, the weighted mean of the cross-entropy plus 1 / (c N) times the sum of the
     absolute weights; the bias is free. The penalty is smooth in the positive and the negative part of each weight,
-    both kept above zero (L-BFGS-B).
+    both kept above zero (L-BFGS-B). start: where to begin; the end does not depend on it.
     """
     n, width = features.shape
     center, spread = features.mean(axis=0), features.std(axis=0)
@@ -140,9 +142,13 @@ def last_layer(features: np.ndarray, truth: np.ndarray, weights: np.ndarray, emo
         gradient = np.concatenate([by_weight + 1 / (c * n), 1 / (c * n) - by_weight, slope.sum(axis=0)])
         return float(-(share * target * log_p).sum() + penalty), gradient
 
+    first = np.zeros(2 * size + emotions)
+    if start is not None:
+        at = (start.weight * spread).ravel()
+        first = np.concatenate([np.maximum(at, 0), np.maximum(-at, 0), start.bias + start.weight @ center])
     found = minimize(
         objective,
-        np.zeros(2 * size + emotions),
+        first,
         jac=True,
         method="L-BFGS-B",
         bounds=[(0, None)] * (2 * size) + [(None, None)] * emotions,
@@ -159,17 +165,14 @@ def dfr(
     in three folds of these rows (the paper chooses by the worst cell's accuracy, which of few images is mostly chance).
     """
     weights, fold = weights_of(cell), folds(truth, cluster, INNER, seed)
-
-    def held_out(c: float) -> float:
-        total = 0.0
-        for at in range(INNER):
-            train, test = fold != at, fold == at
-            layer = last_layer(features[train], truth[train], weights[train], emotions, c)
-            total += float(weights[test] @ nll(features[test] @ layer.weight.T + layer.bias, truth[test]))
-        return total
-
-    best = min(reversed(PENALTIES), key=held_out)  # of equals the most sparing
-    return last_layer(features, truth, weights, emotions, best)
+    lost = dict.fromkeys(reversed(PENALTIES), 0.0)  # the most sparing first
+    for at in range(INNER):
+        train, test = fold != at, fold == at
+        layer = None
+        for c in lost:
+            layer = last_layer(features[train], truth[train], weights[train], emotions, c, layer)
+            lost[c] += float(weights[test] @ nll(layer.answer(np.empty(0), features[test]), truth[test]))
+    return last_layer(features, truth, weights, emotions, min(lost, key=lambda c: lost[c]))
 
 
 def folds(truth: np.ndarray, cluster: np.ndarray, number: int, seed: int) -> np.ndarray:
