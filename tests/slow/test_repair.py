@@ -7,7 +7,7 @@ from scipy.special import softmax
 from emodo import heldout, repaired, repairs
 from emodo.heldout import Labelled
 
-EXPERIMENTS, EMOTIONS, WIDTH, IMAGES = 100, 3, 12, 6
+EXPERIMENTS, EMOTIONS, WIDTH, IMAGES = 40, 3, 12, 6
 TRAINED = np.full(EMOTIONS, 1 / EMOTIONS)
 MEANS = np.zeros((EMOTIONS, WIDTH))
 MEANS[:, :EMOTIONS] = 2.0 * np.eye(EMOTIONS)  # the emotion is in the first features
