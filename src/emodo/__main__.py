@@ -60,6 +60,7 @@ VERBS = {
     "train": ("emodo.training", "train", "train a method on a manifest, predict and score its test rows"),
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "gap": ("emodo.gap", "gap", "why a run fails in the field: what differs, and which difference costs accuracy"),
+    "repair": ("emodo.repair", "repair", "four cheap repairs of a run from labelled field images, each measured"),
     "predict": ("emodo.prediction", "predict", "what a trained run says of any images; a million in resumable parts"),
     "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
     "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
