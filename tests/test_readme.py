@@ -52,6 +52,7 @@ def test_the_commands_of_the_first_use_run_in_their_order(folder, monkeypatch):
         "report",
         "benchmark",
         "compare",
+        "predict",
         "train",
     ]
     for line in lines:

@@ -161,9 +161,9 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_begins_with_a_drawn_face_and_both_runs(visit: Visit) -> None:
     erm, iern = visit.cards
-    assert erm.startswith("ERM ERM")
-    assert "P(Y | X): no strata are intervened on." in erm
-    assert iern.startswith("IERN IERN")
+    assert erm.startswith("ERM\n")
+    assert "One answer: it does not average over strata." in erm
+    assert iern.startswith("IERN\n")
     assert "the average over 3 strata" in iern
     assert [heading.text for heading in visit.find("#answers h5")] == ["blue", "dim", "gray"]
     assert "As it is; it shows happiness. The whole picture is predicted." in visit.said

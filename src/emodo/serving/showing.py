@@ -126,7 +126,7 @@ def _card(model: Model, image: Image.Image, changed: Image.Image | None, face: F
         "moved": _moved(p[0], p[-1], task.multilabel) if changed else None,
         "about": _about(float(now["disagreement"]), len(strata))
         if strata
-        else "P(Y | X): no strata are intervened on.",
+        else "One answer: it does not average over strata.",
         "strata": strata,
     }
 
