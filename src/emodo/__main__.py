@@ -61,6 +61,7 @@ VERBS = {
     "evaluate": ("emodo.evaluation", "evaluate", "predict and score other rows with a trained run"),
     "gap": ("emodo.gap", "gap", "why a run fails in the field: what differs, and which difference costs accuracy"),
     "predict": ("emodo.prediction", "predict", "what a trained run says of any images; a million in resumable parts"),
+    "monitor": ("emodo.monitor", "monitor", "predictions over time against the test rows: drift, stratum by stratum"),
     "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
     "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
     "save-pretrained": ("emodo.exchange", "save_pretrained", "a run to share: safetensors, JSON and a model card"),
