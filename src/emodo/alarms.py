@@ -2,14 +2,17 @@
 
 The rules, as docs/monitor.md tells them to readers:
 
-- A quantity of a window drifts where Holm's p, over all quantities of all windows, is below 0.05, and the total
+- A quantity of a window drifts where Holm's p, over all quantities of all windows, is below 0.01, and the total
   variation from the test rows is 0.1 or more: a tenth of the images have another value. Of a million images every
-  difference is beyond chance, and few matter.
+  difference is beyond chance, and few matter. 0.01 and not 0.05, since who asks every day would have a false alarm
+  every month.
 - A window without drift is "too few" where its predicted emotions would be 0.1 away by chance alone.
-- Sentences name the quantity that lies farthest first, with the windows in which it drifts, and the value whose share
-  has changed most.
-- A changed mix of strata accounts for other emotions where the test rows, re-weighted to the window's mix, are less
-  than half as far from it.
+- Sentences name the windows in which a quantity drifts, and the value whose share has changed most. The quantity that
+  lies farthest comes first; confidence and disagreement, which follow from others, come last. The drift of one stratum
+  is told where it lies 0.05 farther than that of all together.
+- Another mix of strata accounts for a drift, or other emotions in the images do, where the test rows, re-weighted as
+  the window looks, lie less than half as far from it as before; if both do, the one that leaves less than 2/3 of the
+  other. What is compared is the predicted emotion together with the stratum.
 """
 
 from __future__ import annotations
@@ -21,16 +24,20 @@ from typing import Any
 import numpy as np
 
 from emodo.calibration import wilson
-from emodo.claims import CHANCE, listed
-from emodo.drift import Sample, Share, distance, mix
-from emodo.profiles import OTHER, Reference
+from emodo.claims import listed
+from emodo.drift import Sample, Share, distance, mix, mixture
+from emodo.profiles import CELLS, OTHER, Reference
 from emodo.statistics import holm
 from emodo.tabular import Rows, counted
 from emodo.windows import Counted
 
+SURE = 0.01  # Holm's p below which a difference is beyond chance
 EFFECT = 0.1  # total variation below which nothing is called drift
 BROKEN = 0.05  # share of images with an error that is worth a sentence
-MIXES = ("stratum", "looks like")
+FARTHER = 0.05  # by how much the drift of a stratum must exceed that of all to be told
+HALF, CLEARLY = 1 / 2, 2 / 3  # of a distance, that an explanation may leave; of what another leaves
+STRATA, EMOTIONS, EITHER, NEITHER = "strata", "emotions", "either", "neither"
+LAST = ("confidence", "disagreement")  # quantities
 DRIFT, NONE, FEW = "drift", "no drift", "too few"
 Table = dict[str, Any]
 
@@ -38,19 +45,19 @@ Table = dict[str, Any]
 def judged(reference: Reference, windows: Sequence[Counted], seed: int = 0) -> Table:
     """Compare every window with the reference: all numbers, as monitor.json holds them, without sentences.
 
-    A window: {name, images, errors, missing, clusters, verdict, quantities, strata, emotions_left}, where a quantity is
-    {shares, tv, by_chance, p, p_holm, drift, most: {value, before, after}}, with None for what few images do not tell;
-    strata: {S: {estimate, low, high}} or None; emotions_left: the total variation of the predicted emotions that is
-    left when the test rows are re-weighted to these strata.
+    A window: {name, images, errors, missing, clusters, verdict, quantities, strata, explained}, where a quantity is
+    {images, shares, tv, by_chance, p, p_holm, drift, most: {value, before, after}}, with None for what few images do
+    not tell; strata: {S: {estimate, low, high}} or None; explained: see `_explained`, of a window with drift, or None.
     """
     profile, base = reference.profile, reference.samples
     rows: list[Table] = []
     for window in windows:
         samples = {name: sample for name, sample in window.tally.samples().items() if name in base}
         quantities = {
-            name: _quantity(profile.values(name), base[name], sample) for name, sample in samples.items() if sample.n
+            name: _quantity(profile.values(name), base[name], sample)
+            for name, sample in samples.items()
+            if sample.n and name not in CELLS.values()
         }
-        strata = _strata(reference, samples, seed)
         counts = samples["emotion"] if "emotion" in samples else Sample(np.zeros(len(profile.task.emotions), int))
         rows.append(
             {
@@ -60,25 +67,32 @@ def judged(reference: Reference, windows: Sequence[Counted], seed: int = 0) -> T
                 "missing": window.missing,
                 "clusters": counts.n if counts.clusters is None else counts.clusters,
                 "quantities": quantities,
-                "strata": strata and {name: vars(share) for name, share in strata.items()},
-                "emotions_left": _left(reference, counts, strata),
+                "strata": _strata(reference, samples, seed),
+                "explained": _explained(reference, samples),
             }
         )
     tested = [found for row in rows for found in row["quantities"].values() if found["p"] is not None]
     for found, corrected in zip(tested, holm([found["p"] for found in tested]), strict=True):
-        found["p_holm"], found["drift"] = corrected, corrected < CHANCE and found["tv"] >= EFFECT
+        found["p_holm"], found["drift"] = corrected, corrected < SURE and found["tv"] >= EFFECT
     for row in rows:
         emotion = row["quantities"].get("emotion")
         seen = emotion is not None and emotion["p"] is not None and emotion["by_chance"] <= EFFECT
         drifts = any(found["drift"] for found in row["quantities"].values())
         row["verdict"] = DRIFT if drifts else NONE if seen else FEW
+        row["explained"] = row["explained"] if drifts else None
+        if row["explained"] and row["explained"]["by"] == EMOTIONS and "stratum" not in row["quantities"]:
+            row["strata"] = None  # other emotions look like other strata
     return {
         "reference": {
             "images": reference.rows,
             "worth": base["emotion"].worth,
             "cluster": reference.cluster,
             "strata_told": reference.accuracy and {"accuracy": reference.accuracy[0], "low": reference.accuracy[1]},
-            "shares": {name: _shares(profile.values(name), sample) for name, sample in base.items()},
+            "shares": {
+                name: _shares(profile.values(name), sample)
+                for name, sample in base.items()
+                if name not in CELLS.values()
+            },
         },
         "windows": rows,
         "drift": [row["name"] for row in rows if row["verdict"] == DRIFT],
@@ -102,31 +116,40 @@ def _quantity(values: Sequence[str], base: Sample, sample: Sample) -> Table:
     }
 
 
-def _strata(reference: Reference, samples: Mapping[str, Sample], seed: int) -> dict[str, Share] | None:
+def _strata(reference: Reference, samples: Mapping[str, Sample], seed: int) -> Table | None:
     """The mix of strata of a window, as its table names them or as its answers look; None where neither is known."""
     task = reference.profile.task
     if "stratum" in samples and samples["stratum"].n:
         known = samples["stratum"]
-        return {
-            name: Share(share, *wilson(share, known.worth))
-            for name, share in zip((*task.strata, OTHER), known.shares.tolist(), strict=True)
-        }
+        values = zip((*task.strata, OTHER), known.shares.tolist(), strict=True)
+        return {name: vars(Share(share, *wilson(share, known.worth))) for name, share in values}
     if "looks like" in samples and samples["looks like"].n:
         shares = mix(samples["looks like"], reference.confused, seed=seed)
-        return dict(zip(reference.profile.values("looks like"), shares, strict=True))
+        names = reference.profile.values("looks like")
+        return {name: vars(share) for name, share in zip(names, shares, strict=True)}
     return None
 
 
-def _left(reference: Reference, emotions: Sample, strata: Mapping[str, Share] | None) -> float | None:
-    """How far the predicted emotions of a window lie from the test rows', were these of its mix of strata."""
-    if not strata or not emotions.n:
+def _explained(reference: Reference, samples: Mapping[str, Sample]) -> Table | None:
+    """What accounts for a window's drift: {by, before, strata, emotions}; None where no stratum is known or told.
+
+    before: the total variation of emotion and stratum together from the test rows; strata, emotions: what is left of it
+    when these are re-weighted by their strata, or by their true emotions, as fits best; by: which of the two does.
+    """
+    cells = next((name for name in CELLS.values() if name in samples and samples[name].n), None)
+    if cells is None:
         return None
-    known = {name: reference.samples[f"emotion in {name}"] for name in strata if name != OTHER}
-    weights = np.array([strata[name].estimate * (sample.n > 0) for name, sample in known.items()])
-    if weights.sum() == 0:
-        return None
-    shares = np.stack([sample.shares for sample in known.values()])
-    return float(np.abs(emotions.shares - weights @ shares / weights.sum()).sum() / 2)
+    shares = samples[cells].shares
+    given = [reference.samples[cells].shares, *(mixture(shares, of) @ of for of in reference.cells[cells])]
+    before, strata, emotions = (float(np.abs(shares - each).sum() / 2) for each in given)
+    fits = [left < HALF * before for left in (strata, emotions)]
+    if all(fits) and min(strata, emotions) >= CLEARLY * max(strata, emotions):
+        by = EITHER
+    elif any(fits):
+        by = STRATA if strata < emotions else EMOTIONS
+    else:
+        by = NEITHER
+    return {"by": by, "before": before, "strata": strata, "emotions": emotions}
 
 
 # ------------------------------------------------------------------------------------------- sentences
@@ -144,10 +167,20 @@ def sentences(table: Table) -> list[str]:
     def farthest(name: str) -> int:
         return max(drifting[name], key=lambda at: windows[at]["quantities"][name]["tv"])
 
-    order = sorted(drifting, key=lambda name: -windows[farthest(name)]["quantities"][name]["tv"])
-    said = [_sentence(name, windows, drifting[name], farthest(name)) for name in order]
-    if "emotion" in drifting and (why := _accounted(windows[farthest("emotion")], table["reference"])):
-        said.append(why)
+    def of_all(name: str) -> bool:
+        """Whether the drift of a stratum is but that of all."""
+        found = windows[farthest(name)]["quantities"]
+        part, whole = found[name], found.get(name.partition(" ")[0])
+        return whole is not None and whole is not part and whole["drift"] and part["tv"] < whole["tv"] + FARTHER
+
+    def rank(name: str) -> tuple[bool, float]:
+        return name.startswith(LAST), -windows[farthest(name)]["quantities"][name]["tv"]
+
+    told = [name for name in sorted(drifting, key=rank) if not of_all(name)]
+    said = [_sentence(name, windows, drifting[name], farthest(name)) for name in told]
+    explained = [row for row in windows if row["explained"]]
+    if explained:
+        said.append(_account(max(explained, key=lambda row: row["explained"]["before"])))
     seen = [row["name"] for row in windows if row["verdict"] == NONE]
     few = [row["name"] for row in windows if row["verdict"] == FEW]
     if not drifting and seen:
@@ -207,20 +240,26 @@ def _windows(names: Sequence[str]) -> str:
     return listed(names) if len(names) <= 3 else counted(len(names), "window")
 
 
-def _accounted(row: Table, reference: Table) -> str:
-    """Whether a changed mix of strata accounts for the other emotions of a window."""
-    if row["emotions_left"] is None:
-        return ""
-    tv = row["quantities"]["emotion"]["tv"]
-    mixed = listed(
-        [f"{name} {_percent(share['estimate'])}" for name, share in row["strata"].items() if share["estimate"]]
-    )
-    known = "is" if "stratum" in row["quantities"] else "looks"
-    verb = "accounts for most of it" if row["emotions_left"] < tv / 2 else "does not account for it"
-    return (
-        f"The mix of strata {verb}: {row['name']} {known} {mixed}, and the test rows re-weighted to this lie "
-        f"{row['emotions_left']:.2f} from it in place of {tv:.2f}."
-    )
+def _account(row: Table) -> str:
+    """What would account for a window's drift, in words."""
+    found, name = row["explained"], row["name"]
+    left = {
+        STRATA: f"another mix of strata would leave {found['strata']:.2f}",
+        EMOTIONS: f"other emotions in the images {found['emotions']:.2f}",
+    }
+    end = f"of a distance of {found['before']:.2f}, {left[STRATA]}, {left[EMOTIONS]}."
+    if found["by"] == STRATA:
+        return f"{name} looks as if its mix of strata were another{_mixed(row['strata'])}: {end}"
+    if found["by"] == EMOTIONS:
+        return f"{name} looks as if its images showed other emotions: {end}"
+    if found["by"] == EITHER:
+        return f"{name} may have another mix of strata or other emotions, which cannot be told apart: {end}"
+    return f"Neither other strata nor other emotions account for {name}: {end}"
+
+
+def _mixed(strata: Mapping[str, Any]) -> str:
+    shares = sorted(((share["estimate"], name) for name, share in strata.items()), reverse=True)
+    return f" ({', '.join(f'{name} {_percent(share)}' for share, name in shares if share >= 0.005)})"
 
 
 def _percent(share: float) -> str:

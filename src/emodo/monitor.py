@@ -81,13 +81,13 @@ def _reference(run: Path) -> Reference:
 
 def _notes(table: dict[str, Any], reference: Reference, counted: Sequence[Counted]) -> list[str]:
     """What has to be known to read the tables, a sentence each."""
-    from emodo.alarms import EFFECT
+    from emodo.alarms import EFFECT, SURE
 
     base = table["reference"]
     of = "" if base["cluster"] == "image" else f", worth {base['worth']:.0f} as they come in {base['cluster']}s"
     told = [
         f"Distances are total variations from the run's {base['images']:,} test rows{of}; in brackets, what chance "
-        f"would give. * is drift: p below 0.05 (Holm, over the whole table) and {EFFECT} or more."
+        f"would give. * is drift: p below {SURE} (Holm, over the whole table) and {EFFECT} or more."
     ]
     if table["cluster"] == "image":
         told.append(

@@ -8,6 +8,9 @@ looks like          the training stratum that a row's probabilities look like, w
 stratum             the stratum that the table itself names, in place of the former
 emotion in S        the likeliest emotion of the rows of stratum S, where the table names it
 confidence in S     likewise
+
+And one that is no quantity of its own: `cells`, the likeliest emotion together with the stratum, by which it is asked
+whether other strata or other emotions account for a drift.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ FEW = 10  # clusters of a stratum below which it is not told from others
 TOLD = 0.25  # of the way from chance to certainty that a classifier of strata must have gone
 LEAST = 1e-4  # probability below which a logarithm says no more
 OTHER = "another"  # stratum, that the run does not know
+CELLS = {"stratum": "emotion, stratum", "looks like": "emotion, looks like"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ class Profile:
             return (*self.task.strata, OTHER)
         if quantity == "looks like":
             return tuple(self.task.strata[at] for at in self.told)
+        for strata, cells in CELLS.items():
+            if quantity == cells:
+                return tuple(f"{emotion}, {of}" for emotion in self.task.emotions for of in self.values(strata))
         if name in self.edges:
             ends = [f"{edge:.{ROUNDED}f}" for edge in self.edges[name]]
             return tuple(f"{low} to {high}" for low, high in zip(["0", *ends], [*ends, "1"], strict=True))
@@ -89,7 +96,15 @@ class Profile:
             found["stratum"] = answers.stratum
         elif self.teller is not None and (answers.given is not None or not self.intervenes):
             found["looks like"] = self.teller.predict(_features(answers, self.intervenes))
-        return found
+        return found | self.cells(found)
+
+    def cells(self, codes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The emotion and the stratum of every row as one number, where both are known."""
+        return {
+            cells: np.where(codes[strata] < 0, -1, codes["emotion"] * len(self.values(strata)) + codes[strata])
+            for strata, cells in CELLS.items()
+            if strata in codes
+        }
 
     def _binned(self, name: str, values: np.ndarray) -> np.ndarray:
         return np.digitize(values, self.edges[name])
@@ -123,14 +138,16 @@ class Tally:
 class Reference:
     """What the windows are compared with: the run's test rows.
 
-    samples: of each quantity. confused: what was told of the rows of each stratum that `Profile.told` names. accuracy:
-    balanced, of the classifier of strata on rows of other clusters, with its lower end; None where none was made.
+    samples: of each quantity. cells: of each kind of `CELLS`, P(cell | stratum) [K, C] and P(cell | emotion) [E, C], by
+    the true ones. confused: what was told of the rows of each stratum that `Profile.told` names. accuracy: balanced, of
+    the classifier of strata on rows of other clusters, with its lower end; None where none was made.
     """
 
     profile: Profile
     samples: dict[str, Sample]
     rows: int
     cluster: str
+    cells: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict[str, tuple[np.ndarray, np.ndarray]])
     confused: tuple[Sample, ...] = ()
     accuracy: tuple[float, float] | None = None
 
@@ -145,28 +162,53 @@ def reference(task: Task, answers: Answers, table: pd.DataFrame, seed: int = 0) 
     if answers.disagreement is not None:
         edges["disagreement"] = _edges(answers.disagreement)
     plain = Profile(task, edges, answers.given is not None)
-    made = _tally(plain, answers, by, cluster)
-    strata = [
-        at
-        for at in range(len(task.strata))
-        if answers.stratum is not None and len(np.unique(cluster[answers.stratum == at])) >= FEW
-    ]
-    if len(strata) < 2 or answers.stratum is None:
-        return Reference(plain, made, len(table), by)
-    teller, told, rows = _teller(answers, strata, cluster, seed)
-    accuracy = _balanced(told == np.searchsorted(strata, answers.stratum[rows]), answers.stratum[rows], cluster[rows])
-    if accuracy[1] < 1 / len(strata) + TOLD * (1 - 1 / len(strata)):
-        return Reference(plain, made, len(table), by, accuracy=accuracy)
+    made = Reference(plain, {}, len(table), by)
+    codes = plain.codes(answers)
+    truth = numbered(table.loc[:, "emotion"], task.emotions)
+    strata: list[int] = []
+    if answers.stratum is not None:
+        made.cells[CELLS["stratum"]] = _cells(plain, "stratum", codes, answers.stratum, truth)
+        strata = [at for at in range(len(task.strata)) if len(np.unique(cluster[answers.stratum == at])) >= FEW]
+    if len(strata) >= 2 and answers.stratum is not None:
+        teller, told = _teller(answers, strata, cluster, seed)
+        known = told >= 0
+        right = told == np.searchsorted(strata, answers.stratum)
+        accuracy = _balanced(right[known], answers.stratum[known], cluster[known])
+        made = replace(made, accuracy=accuracy)
+        if accuracy[1] >= 1 / len(strata) + TOLD * (1 - 1 / len(strata)):
+            profile = replace(plain, teller=teller, told=tuple(strata))
+            codes["looks like"] = told
+            made.cells[CELLS["looks like"]] = _cells(profile, "looks like", codes, answers.stratum, truth)
+            confused = [np.where(answers.stratum == at, told, -1) for at in strata]
+            size = len(strata)
+            made = replace(made, profile=profile, confused=tuple(_sample(of, size, by, cluster) for of in confused))
+    profile = made.profile
+    for name, of in (codes | profile.cells(codes)).items():
+        made.samples[name] = _sample(of, len(profile.values(name)), by, cluster)
+    return made
 
-    def sample(of: np.ndarray) -> Sample:
-        number = np.unique(cluster[rows][of], return_inverse=True)[1]
-        counts = np.zeros((int(number.max()) + 1, len(strata)), int)
-        np.add.at(counts, (number, told[of]), 1)
-        return Sample(counts.sum(axis=0)) if by == "image" else clustered(counts)
 
-    made["looks like"] = sample(np.ones(len(told), bool))
-    confused = tuple(sample(answers.stratum[rows] == at) for at in strata)
-    return Reference(replace(plain, teller=teller, told=tuple(strata)), made, len(table), by, confused, accuracy)
+def _sample(codes: np.ndarray, size: int, by: str, cluster: np.ndarray) -> Sample:
+    """The sample of [N] codes, -1 where a row does not count, in clusters, or for themselves where these are images."""
+    rows = codes >= 0
+    if by == "image":
+        return Sample(np.bincount(codes[rows], minlength=size))
+    table = np.bincount(cluster[rows] * size + codes[rows], minlength=(int(cluster.max()) + 1) * size)
+    return clustered(table.reshape(-1, size))
+
+
+def _cells(
+    profile: Profile, strata: str, codes: dict[str, np.ndarray], stratum: np.ndarray, truth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """P(cell | stratum), [K', C], and P(cell | emotion), [E', C], of those strata and emotions that have rows."""
+    cells = profile.cells(codes)[CELLS[strata]]
+    size = len(profile.values(CELLS[strata]))
+
+    def given(of: np.ndarray) -> np.ndarray:
+        found = [np.bincount(cells[(of == at) & (cells >= 0)], minlength=size) for at in range(int(of.max()) + 1)]
+        return np.stack([counts / counts.sum() for counts in found if counts.sum()])
+
+    return given(stratum), given(truth)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -175,45 +217,36 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.unique(np.round(ends, ROUNDED))
 
 
-def _tally(profile: Profile, answers: Answers, by: str, cluster: np.ndarray) -> dict[str, Sample]:
-    tally = Tally(profile, None if by == "image" else int(cluster.max()) + 1)
-    tally.add(answers, None if by == "image" else cluster)
-    return tally.samples()
-
-
 def _features(answers: Answers, intervenes: bool) -> np.ndarray:
     """Logarithms of the probabilities, [N, E], and of those given each stratum, [N, E + K E]."""
     parts = [answers.p, *(np.moveaxis(answers.given, 1, 0) if intervenes and answers.given is not None else [])]
     return np.log(np.maximum(np.concatenate(parts, axis=1), LEAST))
 
 
-def _teller(
-    answers: Answers, strata: Sequence[int], cluster: np.ndarray, seed: int
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """A classifier of the strata from probabilities, what it tells of rows of other clusters, [n], and those rows, [n].
+def _teller(answers: Answers, strata: Sequence[int], cluster: np.ndarray, seed: int) -> tuple[Any, np.ndarray]:
+    """A classifier of the strata from probabilities, and what it tells of rows of other clusters.
 
-    Balanced logistic regression. The last are rows of `strata`; what is told are places in it.
+    Balanced logistic regression. The latter, [N], are places in `strata`; -1 where the row is of no such stratum.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     assert answers.stratum is not None
-    rows = np.flatnonzero(np.isin(answers.stratum, strata))
-    table = _features(answers, answers.given is not None)[rows]
-    truth = np.searchsorted(strata, answers.stratum[rows])
-    dealt = np.random.default_rng(seed).permutation(int(cluster.max()) + 1) % FOLDS
-    fold = dealt[cluster[rows]]
+    rows = np.isin(answers.stratum, strata)
+    table, truth = _features(answers, answers.given is not None), np.searchsorted(strata, answers.stratum)
+    fold = (np.random.default_rng(seed).permutation(int(cluster.max()) + 1) % FOLDS)[cluster]
 
     def fitted(which: np.ndarray) -> Any:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000))
         return model.fit(table[which], truth[which])
 
-    told = np.zeros(len(rows), int)
+    told = np.full(len(rows), -1)
     for at in range(FOLDS):
-        if (fold == at).any():
-            told[fold == at] = fitted(fold != at).predict(table[fold == at])
-    return fitted(np.ones(len(rows), bool)), told, rows
+        held = rows & (fold == at)
+        if held.any():
+            told[held] = fitted(rows & (fold != at)).predict(table[held])
+    return fitted(rows), told
 
 
 def _balanced(right: np.ndarray, stratum: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:

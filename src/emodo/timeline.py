@@ -6,8 +6,6 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from emodo.alarms import EFFECT
 from emodo.figures import RULE, SHADE, labels, svg_file
 
@@ -19,7 +17,7 @@ BLUE = "#0a0b00"  # stands for the first run's colour, see `figures`
 WIDTH, HEIGHT, ACROSS = 150, 84, 5  # pixels of a panel; panels in a line
 GAP, HEADING = 30, 26  # pixels between panels, and above a part for its heading
 MOST = 15  # panels of a part, those that change most
-TICKS = 4  # names of windows below a panel
+NAME = 13  # letters of a window's name below a panel
 Panel = tuple[float, str, Callable[["Axes"], None]]  # how much it changes, its name, what draws into it
 
 
@@ -32,7 +30,7 @@ def figure(table: Mapping[str, Any]) -> str:
     windows = table["windows"]
     parts = [(heading, _most(panels)) for heading, panels in _parts(table) if panels]
     lines = [-(-len(panels) // ACROSS) for _, panels in parts]
-    bottom = 42  # the windows' names
+    bottom = 34  # the windows' names
     heights = [HEADING + of * (HEIGHT + GAP) - GAP + bottom for of in lines]
     height, width = sum(heights), ACROSS * (WIDTH + GAP) - GAP
 
@@ -40,14 +38,15 @@ def figure(table: Mapping[str, Any]) -> str:
         top = 0.0
         for (heading, panels), of_part in zip(parts, heights, strict=True):
             figure.text(0, 1 - (top + 4) / height, heading, va="center", fontsize=9.5, weight="bold")
+            across = -(-len(panels) // -(-len(panels) // ACROSS))  # lines of one length, as far as can be
             for at, (_, name, panel) in enumerate(panels):
-                x, y = (at % ACROSS) * (WIDTH + GAP), top + HEADING + (at // ACROSS) * (HEIGHT + GAP)
+                x, y = (at % across) * (WIDTH + GAP), top + HEADING + (at // across) * (HEIGHT + GAP)
                 axes = figure.add_axes((x / width, 1 - (y + HEIGHT) / height, WIDTH / width, HEIGHT / height))
                 panel(axes)
                 axes.set_title(textwrap.shorten(labels([name])[0], 30, placeholder="..."), fontsize=8.5, pad=3)
                 axes.grid(axis="y", color=RULE, alpha=0.3, linewidth=0.5)
                 axes.tick_params(labelsize=7.5, length=2)
-                _name_windows(axes, windows, last=at + ACROSS >= len(panels))
+                _name_windows(axes, windows, last=at + across >= len(panels))
             top += of_part
 
     return svg_file(" ".join(table["sentences"]) or "Predictions over time", (width, height), draw)
@@ -102,14 +101,23 @@ def _distances(axes: Axes, found: Sequence[Mapping[str, Any]], top: float) -> No
     axes.plot(at, [found[i]["tv"] for i in at], color=BLUE, linewidth=0.9)
     for i in at:
         filled = BLUE if found[i]["drift"] else "white"
-        axes.plot([i], [found[i]["tv"]], "o", color=BLUE, markerfacecolor=filled, markersize=4, markeredgewidth=1)
+        axes.plot(
+            [i],
+            [found[i]["tv"]],
+            "o",
+            color=BLUE,
+            markerfacecolor=filled,
+            markersize=4,
+            markeredgewidth=1,
+            clip_on=False,
+        )
     axes.set_ylim(0, top)
 
 
 def _shares(axes: Axes, line: Sequence[float | None], own: float, most: float) -> None:
     at = [i for i, share in enumerate(line) if share is not None]
     axes.axhline(100 * own, color=RULE, linewidth=0.8, linestyle="dashed")
-    axes.plot(at, [100 * (line[i] or 0) for i in at], "o-", color=BLUE, linewidth=0.9, markersize=3)
+    axes.plot(at, [100 * (line[i] or 0) for i in at], "o-", color=BLUE, linewidth=0.9, markersize=3, clip_on=False)
     axes.set_ylim(0, 100 * min(1, most))
 
 
@@ -121,13 +129,25 @@ def _mixes(axes: Axes, mixes: Sequence[Mapping[str, float] | None], own: float |
         [i for i, _ in known], [100 * each["low"] for _, each in known], [100 * each["high"] for _, each in known],
         color=BLUE, linewidth=1.2,
     )  # fmt: skip
-    axes.plot([i for i, _ in known], [100 * each["estimate"] for _, each in known], "o", color=BLUE, markersize=3.5)
+    axes.plot(
+        [i for i, _ in known],
+        [100 * each["estimate"] for _, each in known],
+        "o",
+        color=BLUE,
+        markersize=3.5,
+        clip_on=False,
+    )
     axes.set_ylim(0, 102)
 
 
 def _name_windows(axes: Axes, windows: Sequence[Mapping[str, Any]], last: bool) -> None:
-    """Name the first window, the last, and some between them, below the lowest panels."""
-    places = np.unique(np.linspace(0, len(windows) - 1, min(TICKS, len(windows))).round().astype(int))
+    """Mark every window, and name the first and the last below the lowest panels."""
     axes.set_xlim(-0.6, len(windows) - 0.4)
-    names = [textwrap.shorten(labels([windows[at]["name"]])[0], 20, placeholder="...") if last else "" for at in places]
-    axes.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_xticks(range(len(windows)), [""] * len(windows))
+    ends = {0: "left", len(windows) - 1: "right"} if len(windows) > 1 else {0: "center"}
+    for at, aligned in ends.items() if last else ():
+        name = textwrap.shorten(labels([windows[at]["name"]])[0], NAME, placeholder="...")
+        x = {"left": -0.6, "right": len(windows) - 0.4, "center": 0}[aligned]
+        axes.annotate(
+            name, (x, 0), (0, -6), ("data", "axes fraction"), "offset points", ha=aligned, va="top", fontsize=7.5
+        )
