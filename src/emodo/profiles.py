@@ -48,7 +48,7 @@ class Answers:
 
 def numbered(names: pd.Series, strata: Sequence[str]) -> np.ndarray:
     """The number of each stratum, [N] int: its place in `strata`, K for another, -1 where it is missing."""
-    found = pd.Categorical(names, categories=list(strata)).codes.astype(int)
+    found = pd.Index(strata, dtype="str").get_indexer(pd.Index(names))
     return np.where((found < 0) & names.notna().to_numpy(bool), len(strata), found)
 
 
