@@ -76,6 +76,8 @@ def test_a_mixture_is_found_where_its_parts_are_known():
     weights = np.array([0.1, 0.3, 0.6])
     assert mixture(weights @ confusion, confusion) == pytest.approx(weights, abs=1e-3)
     assert mixture(np.array([1.0, 0, 0]), confusion) == pytest.approx([1, 0, 0], abs=1e-6)
+    unheard = np.array([[0.5, 0.5, 0], [0.2, 0.8, 0]])  # no part tells the last value, and all that was told is that
+    assert mixture(np.array([0.0, 0, 1]), unheard) == pytest.approx([0.5, 0.5])
     wide = np.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.1, 0.4, 0.4]])  # fewer parts than values
     assert mixture(np.array([0.25, 0.75]) @ wide, wide) == pytest.approx([0.25, 0.75], abs=1e-3)
 

@@ -187,8 +187,12 @@ def sentences(table: Table) -> list[str]:
         said.append(f"No drift is found in {_windows(seen)}.")
     if few:
         small = table["reference"]["worth"] < min(row["images"] for row in windows if row["verdict"] == FEW)
-        which = "of the run's test rows" if small else "of theirs" if len(few) > 1 else "of its own"
-        said.append(f"Nothing can be said of {_windows(few)}: there are too few {which}.")
+        why = (
+            "the run's test rows are too few"
+            if small
+            else f"{'it has' if len(few) == 1 else 'they have'} too few images"
+        )
+        said.append(f"Nothing can be said of {_windows(few)}: {why}.")
     for row in windows:
         if row["errors"] >= BROKEN * max(row["images"], 1) and row["errors"]:
             share = _percent(row["errors"] / row["images"])

@@ -143,8 +143,9 @@ def mixture(told: np.ndarray, confusion: np.ndarray) -> np.ndarray:
     for _ in range(STEPS):
         expected = (weights[..., None] * confusion).sum(axis=-2)  # [..., K]
         ratio = np.divide(shares, expected, out=np.zeros_like(expected), where=expected > 0)
-        weights = weights * (confusion * ratio[..., None, :]).sum(axis=-1)
-        weights /= weights.sum(axis=-1, keepdims=True)
+        raised = weights * (confusion * ratio[..., None, :]).sum(axis=-1)
+        total = raised.sum(axis=-1, keepdims=True)
+        weights = np.divide(raised, total, out=weights, where=total > 0)  # what no part can have told says nothing
     return weights
 
 
