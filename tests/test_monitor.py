@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emodo import windows
-from emodo.__main__ import VERBS, main
+from emodo.__main__ import main
 from emodo.parts import MARK, RECORD
 from emodo.prediction import digest
 from emodo.records import Task
@@ -222,8 +223,15 @@ def test_a_folder_with_files_is_replaced_only_on_demand(trained, days, tmp_path,
 # -------------------------------------------------------------------------------------------- the page
 
 
-def test_the_commands_of_the_page_are_commands():
-    commands = re.findall(r"^    emodo (\S+)(.*?[^\\])$", PAGE, re.MULTILINE)
-    assert {"monitor", "predict", "train", "generate", "split"} <= {verb for verb, _ in commands}
-    for verb, rest in commands:
-        assert verb in VERBS or f"{verb} {rest.split()[0]}" in VERBS
+def test_the_commands_of_the_example_run_in_their_order(monkeypatch, tmp_path, capsys):
+    """In small: fewer people and epochs, smaller images."""
+    monkeypatch.chdir(tmp_path)
+    example = PAGE.split("## An example")[1].split("\n>")[0].replace("\\\n", " ")
+    commands = re.findall(r"^    emodo (.*)$", example, re.MULTILINE)
+    assert len(commands) == 10
+    for command in commands:
+        small = command.replace("--subjects 24", "--subjects 12").replace("--size 48", "--size 32")
+        assert main(shlex.split(small.replace("--epochs 10", "--epochs 1").replace("channels 32", "channels 8"))) == 0
+    assert "2026-11-25" in capsys.readouterr().out
+    names = [row["name"] for row in json.loads((tmp_path / "monitor" / "monitor.json").read_text())["windows"]]
+    assert names == [f"2026-11-{day}" for day in range(21, 26)]
