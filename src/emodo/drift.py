@@ -15,7 +15,7 @@ from scipy import stats
 from emodo.statistics import LEVEL
 
 EXPECTED = 5.0  # images that a value must have in mean before chi-square is believed (Cochran, 1954)
-STEPS = 500  # of expectation and maximisation
+STEPS, SETTLED = 500, 1e-6  # of expectation and maximisation: at most, and the change that ends them
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,14 @@ def mixture(told: np.ndarray, confusion: np.ndarray) -> np.ndarray:
     shares = told / told.sum(axis=-1, keepdims=True)
     weights = np.full(confusion.shape[:-1], 1 / confusion.shape[-2])
     for _ in range(STEPS):
-        expected = (weights[..., None] * confusion).sum(axis=-2)  # [..., K]
+        expected = (weights[..., None, :] @ confusion)[..., 0, :]  # [..., C]
         ratio = np.divide(shares, expected, out=np.zeros_like(expected), where=expected > 0)
-        raised = weights * (confusion * ratio[..., None, :]).sum(axis=-1)
+        raised = weights * (confusion @ ratio[..., None])[..., 0]
         total = raised.sum(axis=-1, keepdims=True)
-        weights = np.divide(raised, total, out=weights, where=total > 0)  # what no part can have told says nothing
+        before = weights
+        weights = np.divide(raised, total, out=weights.copy(), where=total > 0)  # what no part can tell says nothing
+        if np.abs(weights - before).max() < SETTLED:
+            break
     return weights
 
 
