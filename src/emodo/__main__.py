@@ -62,6 +62,7 @@ VERBS = {
     "gap": ("emodo.gap", "gap", "why a run fails in the field: what differs, and which difference costs accuracy"),
     "repair": ("emodo.repair", "repair", "four cheap repairs of a run from labelled field images, each measured"),
     "predict": ("emodo.prediction", "predict", "what a trained run says of any images; a million in resumable parts"),
+    "monitor": ("emodo.monitor", "monitor", "predictions over time against the test rows: drift, stratum by stratum"),
     "export": ("emodo.export", "export", "a run as one ONNX or torch.export file, the intervention inside"),
     "import-official": ("emodo.official", "import_official", "the checkpoints of IERN's authors -> run"),
     "save-pretrained": ("emodo.exchange", "save_pretrained", "a run to share: safetensors, JSON and a model card"),

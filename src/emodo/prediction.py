@@ -111,7 +111,7 @@ def predict(
     decoders = min(cores() if workers is None else workers, len(found) // batch_size)
     with _stopped():
         if kind == "folder" and out is not None:
-            told = {"emodo": __version__, "run": _digest(run), "images": len(found), "list": found.sha256()}
+            told = {"emodo": __version__, "run": digest(run), "images": len(found), "list": found.sha256()}
             told |= {"part": part} | {name: value for name, value in settings.items() if name != "accelerator"}
             open_folder(out, told, overwrite)
             parts = Parts(out, len(found), part, taken)
@@ -223,12 +223,12 @@ def _check_boxes(found: Listed, predictor: Predictor, run: Path) -> None:
         )
 
 
-def _digest(run: Path) -> str:
+def digest(run: Path) -> str:
     """What a run predicts, as one digest: its settings, emotions and weights."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for file in runs.deciding_files(run):
-        digest.update(bytes.fromhex(sha256(file)))
-    return digest.hexdigest()
+        found.update(bytes.fromhex(sha256(file)))
+    return found.hexdigest()
 
 
 # ------------------------------------------------------------------------------------ a folder of parts
