@@ -5,13 +5,19 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from emodo.data import Field
 from emodo.detectors import Face
 from emodo.interventions import INTERVENTIONS
+from emodo.methods import ERM
+from emodo.predictor import Predictor
+from emodo.records import Task
 from emodo.serving.models import Model, _names, load_models
 from emodo.serving.pictures import Held, Refused
 from emodo.serving.showing import CHANGES, _moved, alert, show, under
+from untrained import untrained
 
 LIMIT = 1_000_000
 
@@ -134,3 +140,15 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path):
     assert _names([one, three]) == ["run", "other"]
     assert _names([one, two]) == ["a/run", "b/run"]
     assert _names([one, one]) == ["run (1)", "run (2)"]
+
+
+def test_of_several_emotions_each_has_its_own_bar():
+    task = Task(("anger", "joy", "sadness"), multilabel=True)
+    method = untrained(ERM(), task)
+    predictor = Predictor(method, task, Field(32, LIMIT, method.views, True), torch.device("cpu"), False, 8, False)
+    held = io.BytesIO()
+    Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 50).convert("RGB").save(held, "PNG")
+    html = show([Model("several", "ERM", predictor)], Held(held.getvalue(), ()), None, "Noise", 1, LIMIT)
+    table = next(predictor([under(Image.open(held), "noise", 0.4)]))
+    assert cells(html, 0) == {emotion: round(100 * float(table[f"p:{emotion}"][0])) for emotion in task.emotions}
+    assert re.search(r"Changed by \d+ points an emotion, from the marks to the bars", html)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,9 @@ from emodo.synthetic import faces as generated
 WHOLE = "the whole picture"
 EXAMPLES = tuple(itertools.product(("happiness", "anger"), ("blue", "gray", "dim")))  # one face in each context
 
+AFTER = 5  # seconds: an upload stays in Gradio's folder after it was read, as the browser asks for it as a preview
+EVERY, OLDER = 60, 120  # seconds: uploads that nobody asked about are removed
+
 ABOUT = """
 Bars are probabilities. Of a run that intervenes they are **P(Y | do(X))**: each context counts as much as the others;
 below them is what it would say in each context alone. Move the slider: nobody's emotion changes when a picture gets
@@ -33,8 +37,7 @@ about a person on it. Pictures stay in this server's memory while you look at th
 def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: int) -> gr.Blocks:
     """The page of `models`.
 
-    finder: of faces. max_pixels, most_bytes: of a picture. What is uploaded is removed from the disk as soon as it is
-    read.
+    finder: of faces. max_pixels, most_bytes: of a picture.
     """
     hand = Hand()
     examples = [example(emotion, source) for emotion, source in EXAMPLES]
@@ -57,7 +60,7 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
         return word, face, 0, drawn(word, choices[0], next(iter(CHANGES)), 0)
 
     def sent(file: dict[str, Any] | None) -> tuple[Any, ...]:
-        """A visitor's picture: its file is removed, and the place for it is free again."""
+        """A visitor's picture; the place for one is free again."""
         if file is None:
             return (gr.skip(),) * 5
         try:
@@ -70,7 +73,8 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
     def picked(event: gr.SelectData) -> tuple[Any, ...]:
         return begun(examples[event.index])
 
-    with gr.Blocks(title=f"emodo: {', '.join(model.name for model in models)}", analytics_enabled=False) as page:
+    title = f"emodo: {', '.join(model.name for model in models)}"
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(EVERY, OLDER)) as page:
         word = gr.State(None)
         gr.Markdown("# What would the model say in another context?")
         with gr.Row(equal_height=False):
@@ -134,13 +138,15 @@ def _chosen(face: str, held: Held) -> int | None:
 
 
 def _taken(path: str, uploaded: set[str], most_bytes: int) -> bytes:
-    """The bytes of an uploaded file, which is removed; no other file is ever opened."""
+    """The bytes of an uploaded file, which is removed soon after; no other file is ever opened."""
     if path not in uploaded:
         raise Refused(410, "The picture is no longer at hand: choose it again.")
     uploaded.discard(path)
     with Path(path).open("rb") as stream:
         data = stream.read(most_bytes + 1)
-    Path(path).unlink()
+    removal = threading.Timer(AFTER, Path(path).unlink, kwargs={"missing_ok": True})
+    removal.daemon = True
+    removal.start()
     if len(data) > most_bytes:
         raise Refused(413, f"The picture is larger than {most_bytes / 1e6:g} MB.")
     return data

@@ -94,7 +94,8 @@ def application(
 ) -> App:
     """The page and the interface as one ASGI application, with its limits.
 
-    folder: for Gradio's uploads, each of which is removed once it is read. The other words are those of `serve`.
+    folder: for Gradio's uploads, each of which is removed seconds after it was read. The other words are those of
+    `serve`.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # read when an app is made
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing is told to anybody
@@ -122,9 +123,7 @@ def application(
     )
     limited = Limits(app, most_bytes, at_once, timeout, frozenset({PREDICT}))
     # A page elsewhere could point its own name at 127.0.0.1, and read what is answered to its visitors' browsers.
-    return (
-        TrustedHostMiddleware(limited, allowed_hosts=["127.0.0.1", "localhost", "[::1]"]) if host in HERE else limited
-    )
+    return TrustedHostMiddleware(limited, allowed_hosts=[*HERE, "[::1]"]) if host in HERE else limited
 
 
 # ------------------------------------------------------------------------------------------------ parts
