@@ -155,6 +155,16 @@ def test_help_of_train_does_not_wait_for_the_engine():
     assert "--method" in done.stdout
 
 
+@pytest.mark.parametrize(("verb", "named"), [("serve", "runs [runs ...]"), ("predict", "run images [images ...]")])
+def test_help_names_lists_as_they_are_typed(verb, named, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([verb, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert named in said
+    assert "[ITEM" not in said
+    assert "PATH1" not in said
+
+
 # -------------------------------------------------------------------------------------- wrong usage
 
 

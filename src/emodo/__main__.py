@@ -115,6 +115,12 @@ def _run(verb: str, words: list[str]) -> int:
             def _fill_text(self, text: str, width: int, indent: str) -> str:
                 return "\n\n".join(_filled(paragraph, width) for paragraph in text.split("\n\n"))
 
+            def _metavar_formatter(self, action: Any, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+                if not str(action.metavar).startswith(("[", "'[")):
+                    return super()._metavar_formatter(action, default_metavar)
+                name = str(action.dest).upper() if action.option_strings else str(action.dest)
+                return lambda size: (f"{name} [{name} ...]",) * size  # as `_spelled` takes a list
+
         set_parsing_settings(import_path_allowlist=["emodo"])  # a configuration names no classes but ours
         module, name, _ = VERBS[verb]
         function = getattr(import_module(module), name)
