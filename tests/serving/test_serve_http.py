@@ -2,7 +2,10 @@
 
 import io
 import json
+import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -186,3 +189,27 @@ def test_it_describes_itself_and_the_description_loads_nothing_from_elsewhere(cl
     assert "https://" not in page
     for script in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert client.get(f"/static-offline-docs/{script}").status_code == 200
+
+
+def test_the_requests_of_its_page_are_answered(trained, picture):
+    from starlette.testclient import TestClient
+
+    from emodo.serving.http import interface
+
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    lines = [shlex.split(line) for line in page.splitlines() if line.startswith("curl ")]
+    assert len(lines) == 4
+    models = [Model("iern", "IERN", load_models([trained[1]], "fp32", "cpu", LIMIT)[0].predictor)]
+    wide = io.BytesIO()
+    Image.open(picture).resize((64, 64)).save(wide, "PNG")
+    with ThreadPoolExecutor(1) as pool:
+        client = TestClient(interface(models, Found(), LIMIT, pool))
+        for *options, address in lines:
+            path = address.removeprefix("http://127.0.0.1:7860")
+            if options == ["curl", "-F", "file=@photo.jpg"]:
+                assert client.post(path, files={"file": wide.getvalue()}).status_code == 200, address
+            else:
+                assert client.get(path).status_code == 200, address
+        parameters = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["parameters"]
+    table = page.partition("| parameter |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [each["name"] for each in parameters]
