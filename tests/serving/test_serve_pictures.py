@@ -161,7 +161,7 @@ def test_a_face_is_cut_out_as_a_square_and_its_box_ends_at_the_edges():
 
 
 def test_no_more_pictures_are_at_hand_than_there_is_room_for():
-    hand = Hand(capacity=2)
+    hand = Hand({"drawn": Held(b"d", ())}, capacity=2)
     first, second = (hand.take(Held(bytes([at]), ())) for at in range(2))
     assert hand[first].data == b"\0"  # looked at last, so it stays
     third = hand.take(Held(b"\2", ()))
@@ -170,3 +170,5 @@ def test_no_more_pictures_are_at_hand_than_there_is_room_for():
         hand[second]
     assert gone.value.status == 410
     assert len({first, second, third}) == 3
+    assert hand["drawn"].data == b"d"  # always there, and in nobody's place
+    assert hand[first].data == b"\0"

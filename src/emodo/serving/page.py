@@ -39,8 +39,8 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
 
     finder: of faces. max_pixels, most_bytes: of a picture.
     """
-    hand = Hand()
-    examples = [example(emotion, source) for emotion, source in EXAMPLES]
+    examples = {f"{emotion}, {source}": example(emotion, source) for emotion, source in EXAMPLES}
+    drawings, hand = list(examples), Hand(examples)
 
     def drawn(word: str | None, face: str, change: str, percent: float) -> str:
         """The answers for the picture at hand."""
@@ -52,10 +52,9 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
         except Refused as error:
             return alert(str(error))
 
-    def begun(held: Held) -> tuple[Any, ...]:
+    def begun(word: str) -> tuple[Any, ...]:
         """A new picture: its faces to choose from, the slider back at 0, its answers."""
-        choices = [_face(at) for at in range(len(held.faces))] + [WHOLE]
-        word = hand.take(held)
+        choices = [_face(at) for at in range(len(hand[word].faces))] + [WHOLE]
         face = gr.Radio(choices, value=choices[0], visible=len(choices) > 1)
         return word, face, 0, drawn(word, choices[0], next(iter(CHANGES)), 0)
 
@@ -68,10 +67,10 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
             held = Held(data, finder(read(data, max_pixels)))
         except Refused as error:
             return None, None, gr.Radio(visible=False), 0, alert(str(error))
-        return None, *begun(held)
+        return None, *begun(hand.take(held))
 
     def picked(event: gr.SelectData) -> tuple[Any, ...]:
-        return begun(examples[event.index])
+        return begun(drawings[event.index])
 
     title = f"emodo: {', '.join(model.name for model in models)}"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(EVERY, OLDER)) as page:
@@ -87,7 +86,7 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
                     elem_id="upload",
                 )
                 gallery = gr.Gallery(
-                    [Image.open(io.BytesIO(held.data)) for held in examples],
+                    [Image.open(io.BytesIO(held.data)) for held in examples.values()],
                     label="Or a drawn face",
                     columns=len(examples),
                     allow_preview=False,
@@ -108,7 +107,7 @@ def build(models: Sequence[Model], finder: Finder, max_pixels: int, most_bytes: 
         gallery.select(picked, None, state, **told)
         for moved in (percent.input, change.input, face.input):
             moved(drawn, [word, face, change, percent], answers, trigger_mode="always_last", **told)
-        page.load(lambda: begun(examples[0]), None, state, **told)
+        page.load(lambda: begun(drawings[0]), None, state, **told)
     return page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
@@ -129,9 +129,11 @@ class Hand:
     No more than `capacity`, so memory is bounded however many come; who comes back too late chooses the picture anew.
     """
 
-    def __init__(self, capacity: int = 32) -> None:
+    def __init__(self, kept: Mapping[str, Held], capacity: int = 32) -> None:
+        """kept: pictures that always stay, by the word to ask for each."""
+        self._kept, self._capacity = kept, capacity
         self._held: OrderedDict[str, Held] = OrderedDict()
-        self._capacity, self._lock = capacity, threading.Lock()
+        self._lock = threading.Lock()
 
     def take(self, held: Held) -> str:
         """Hold a picture; returns the word to ask for it, which nobody guesses."""
@@ -144,6 +146,8 @@ class Hand:
 
     def __getitem__(self, word: str) -> Held:
         """The picture; raises Refused (410) where it is gone."""
+        if word in self._kept:
+            return self._kept[word]
         with self._lock:
             if word not in self._held:
                 raise Refused(410, "The picture is no longer at hand: choose it again.")
