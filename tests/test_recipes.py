@@ -23,4 +23,4 @@ def test_a_recipe_names_methods_and_settings_that_there_are(file, monkeypatch):
 
 
 def test_there_are_recipes():
-    assert [file.stem for file in RECIPES] == ["faces", "modified", "scenes", "table2", "table3"]
+    assert [file.stem for file in RECIPES] == ["faces", "lambda", "modified", "scenes", "table2", "table3"]
