@@ -51,6 +51,7 @@ def judged(reference: Reference, windows: Sequence[Counted], seed: int = 0) -> T
     """
     profile, base = reference.profile, reference.samples
     rows: list[Table] = []
+    every: list[Mapping[str, Sample]] = []
     for window in windows:
         samples = {name: sample for name, sample in window.tally.samples().items() if name in base}
         quantities = {
@@ -58,6 +59,7 @@ def judged(reference: Reference, windows: Sequence[Counted], seed: int = 0) -> T
             for name, sample in samples.items()
             if sample.n and name not in CELLS.values()
         }
+        every.append(samples)
         counts = samples["emotion"] if "emotion" in samples else Sample(np.zeros(len(profile.task.emotions), int))
         rows.append(
             {
@@ -68,18 +70,17 @@ def judged(reference: Reference, windows: Sequence[Counted], seed: int = 0) -> T
                 "clusters": counts.n if counts.clusters is None else counts.clusters,
                 "quantities": quantities,
                 "strata": _strata(reference, samples, seed),
-                "explained": _explained(reference, samples),
             }
         )
     tested = [found for row in rows for found in row["quantities"].values() if found["p"] is not None]
     for found, corrected in zip(tested, holm([found["p"] for found in tested]), strict=True):
         found["p_holm"], found["drift"] = corrected, corrected < SURE and found["tv"] >= EFFECT
-    for row in rows:
+    for row, samples in zip(rows, every, strict=True):
         emotion = row["quantities"].get("emotion")
         seen = emotion is not None and emotion["p"] is not None and emotion["by_chance"] <= EFFECT
         drifts = any(found["drift"] for found in row["quantities"].values())
         row["verdict"] = DRIFT if drifts else NONE if seen else FEW
-        row["explained"] = row["explained"] if drifts else None
+        row["explained"] = _explained(reference, samples) if drifts else None
         if row["explained"] and row["explained"]["by"] == EMOTIONS and "stratum" not in row["quantities"]:
             row["strata"] = None  # other emotions look like other strata
     return {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emodo.records import InputError, Reading
+from emodo.records import InputError, Reading, check_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -310,5 +310,4 @@ def _check_settings(
     least = {"sample": 2, "size": 16, "replicates": 100, "batch_size": 1, "workers": 0, "seed": 0, "max_pixels": 1}
     given = (sample, size, replicates, batch_size, workers, seed, max_pixels)
     for (option, smallest), value in zip(least.items(), given, strict=True):
-        if value < smallest:
-            raise InputError(f"--{option} is {value}: it must be {smallest} or more")
+        check_least(smallest, **{option: value})

@@ -16,7 +16,7 @@ from emodo.cells import Cell, Entry, entries, outdated, seconds
 from emodo.compared import comparable
 from emodo.files import remove_folder, write_text
 from emodo.grid import RUNS, SEARCH, name_folds, prepare
-from emodo.records import InputError, Unfinished
+from emodo.records import InputError, Unfinished, check_least
 from emodo.running import Engine, Outcomes, logs
 from emodo.statistics import Cluster
 
@@ -127,8 +127,7 @@ def _check(
     factors = [f"{factor:g}" for factor in search or []]  # as their runs are named
     if search is not None and (len(set(factors)) < max(2, len(factors)) or not all(0 < f < math.inf for f in search)):
         raise InputError(f"--search {' '.join(factors) or 'is empty'}: name two or more different factors above 0")
-    if replicates < 100:
-        raise InputError(f"--replicates is {replicates}: it must be 100 or more")
+    check_least(100, replicates=replicates)
     names = [entry.name for entry in entered]
     if baseline is not None and baseline not in names:
         raise InputError(f"--baseline {baseline} is not in the grid: it has {', '.join(names)}")

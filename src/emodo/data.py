@@ -39,15 +39,22 @@ def read_image(file: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
         raise InputError(f"{file} {reason(error)}") from None
 
 
-def decode(stream: BinaryIO, length: int, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Decode one picture of `length` bytes from anywhere to RGB, [3, H, W] uint8, upright.
+def decode(
+    stream: BinaryIO, length: int, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
+) -> Tensor:
+    """Decode one picture of `length` bytes from anywhere to RGB, [3, H, W] uint8, upright; formats: see `opened`.
 
     Raises one of `UNREADABLE`, or whatever else a decoder makes of it, where it is no picture, or is an animation.
     """
-    image = opened(stream, length, max_pixels)
+    image = opened(stream, length, max_pixels, formats)
     if image.format in ANIMATED and getattr(image, "is_animated", False):
         raise ValueError("is an animation: save the one picture that is meant")
     return _rgb(image)
+
+
+def picture(image: Tensor) -> Image.Image:
+    """An image, [3, H, W] uint8, as Pillow has it."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
 
 
 def _rgb(image: Image.Image) -> Tensor:

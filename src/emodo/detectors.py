@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from PIL import Image
 
-from emodo.crops import Box, Eyes, cut, on_box, roll
+from emodo.crops import Box, Eyes, cut, on_box, on_eyes, roll
 from emodo.records import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ OVERLAP = 0.5  # intersection over union: answers for the same face
 LBP_SIDE, LBP_LEAST, LBP_STEP = 240, 40, 1.2
 LBP_LARGER, LBP_LOWER = 1.3, 0.07
 
+PLACE = (0.35, 0.35)  # of the left eye in a face that is cut out, in shares of the side; the other lies opposite
 AROUND = 0.25  # of the sides of a row's box are looked at around it: detectors want some background
 
 
@@ -174,6 +175,11 @@ def _whole(x: float, y: float, width: float) -> Face:
     """The face around one of LBP's squares."""
     x, y, half = x + width / 2, y + width * (0.5 + LBP_LOWER), width * LBP_LARGER / 2
     return Face((x - half, y - half, x + half, y + half))
+
+
+def square(image: Image.Image, face: Face, size: int, place: tuple[float, float] = PLACE) -> Image.Image:
+    """A face cut out, [size, size]: its eyes level and the left one at `place`, or its box where no eyes are known."""
+    return cut(image, on_eyes(face.eyes, size, place) if face.eyes else on_box(face.box, size), size)
 
 
 def find(detector: Detector, image: Image.Image, box: Box | None) -> list[Face]:

@@ -13,6 +13,7 @@ from emodo import runs
 from emodo.classifier import EmotionClassifier
 from emodo.files import new_folder, write_text
 from emodo.records import InputError
+from emodo.tabular import templates
 
 CARD = "README.md"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -134,15 +135,11 @@ def _scores(run: Path) -> dict[str, Any] | None:
 
 def _card(run: Path, name: str, license: str | None) -> str:
     """The model card: what the run says of itself, and what nobody may use it for."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     settings, task, scores = runs.config(run), runs.task(run), _scores(run)
     method = type(runs.create_method(settings))
     rows, unseen = _data(run)
     manifest = settings.get("manifest")
-    pages = Environment(
-        loader=PackageLoader("emodo"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
+    pages = templates(escape=False)
     pages.filters["text"] = _text
     pages.filters["percent"] = _percent
     return pages.get_template("card.md.jinja").render(

@@ -20,7 +20,7 @@ from emodo import runs, statistics
 from emodo.cells import Cell, Entry, Outcome, entries, execute
 from emodo.files import sha256, write_text
 from emodo.parallel import Died, cores, gpus, on_this_machine
-from emodo.records import InputError, Unfinished
+from emodo.records import InputError, Unfinished, check_least
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +83,7 @@ def cross_dataset(
     seeds = SEEDS if seeds is None else seeds
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds {' '.join(map(str, seeds))}: name one or more different numbers, 0 or more")
-    if processes is not None and processes < 1:
-        raise InputError(f"--processes is {processes}: it must be 1 or more")
+    check_least(1, processes=processes)
     named = _named(manifests)
     copies = _copies(_load(named, entry.settings["emotions"]))
     out = out or Path("runs") / f"cross-dataset-{entry.folder}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from emodo import __version__
 from emodo.files import sha256, write_text
 from emodo.parallel import Died, cores, on_this_machine
-from emodo.records import InputError, Unfinished
+from emodo.records import InputError, Unfinished, check_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,7 @@ def _check_settings(
     max_pixels: int,
 ) -> tuple[float, float]:
     """Refuse impossible settings; returns the place of the left eye."""
-    from emodo.detectors import YUNET
+    from emodo.detectors import PLACE, YUNET
 
     if detector == "yunet" and model is None:
         raise InputError(
@@ -165,15 +165,13 @@ def _check_settings(
         raise InputError(f"--size is {size}: it is 16 to 4096 pixels")
     if eyes is not None and detector != "yunet" and landmarks is None:
         raise InputError("--eyes is where eyes come to lie, and here nothing knows them: leave it out")
-    place = [0.35, 0.35] if eyes is None else eyes
+    place = list(PLACE) if eyes is None else eyes
     if len(place) != 2 or not (0 < place[0] < 0.5 and 0 < place[1] < 1):
         given = " ".join(f"{share:g}" for share in place)
         raise InputError(f"--eyes is {given}: give two shares, below 0.5 from the left and below 1 from the top")
     if not 0 < score < 1:
         raise InputError(f"--score is {score:g}: it lies between 0 and 1")
-    for name, value in (("processes", processes), ("max_pixels", max_pixels)):
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is {value}: it must be 1 or more")
+    check_least(1, processes=processes, max_pixels=max_pixels)
     return place[0], place[1]
 
 

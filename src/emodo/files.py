@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import file_digest
@@ -17,6 +17,15 @@ def sha256(file: Path) -> str:
     """The SHA-256 of a file's bytes in hexadecimal, read in pieces."""
     with file.open("rb") as stream:
         return file_digest(stream, "sha256").hexdigest()
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as many as tell them all apart; whole paths where some are the same."""
+    for depth in range(1, max((len(path.parts) for path in paths), default=1) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
 
 
 @contextmanager
@@ -89,6 +98,12 @@ def is_locked(file: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def check_files_out(out: Path | None, overwrite: bool) -> None:
+    """Raise InputError where a folder for a verb's files is a file, or holds anything that may not be replaced."""
+    if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()) and not overwrite)):
+        raise InputError(f"{out} exists already: choose another --out, or replace its files with --overwrite")
 
 
 def remove_folder(folder: Path) -> None:

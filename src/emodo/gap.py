@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emodo.files import sha256
-from emodo.records import InputError, Reading
+from emodo.records import InputError, Reading, check_least
 from emodo.statistics import Cluster
 
 if TYPE_CHECKING:
@@ -81,21 +81,15 @@ def gap(
     """
     from emodo import diagnosis, tabular
     from emodo.data import check_images
-    from emodo.files import write_text
+    from emodo.files import check_files_out, write_text
     from emodo.inference import check_accelerator
 
-    for name, value, least in (
-        ("replicates", replicates, 100),
-        ("batch_size", batch_size, 1),
-        ("workers", workers, 0),
-        ("seed", seed, 0),
-        ("size", size, 16),
-    ):
-        if value < least:
-            raise InputError(f"--{name} is {value}: it must be {least} or more")
+    check_least(100, replicates=replicates)
+    check_least(1, batch_size=batch_size)
+    check_least(0, workers=workers, seed=seed)
+    check_least(16, size=size)
     check_accelerator(accelerator)
-    if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()) and not overwrite)):
-        raise InputError(f"{out} exists already: choose another --out, or replace its files with --overwrite")
+    check_files_out(out, overwrite)
     crop = True
     if run is not None:
         settings = _settings(run)

@@ -26,12 +26,17 @@ Value = TypeVar("Value")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def opened(stream: BinaryIO, length: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Open an image of `length` bytes by its header; raises one of `UNREADABLE` where it may not be decoded."""
+def opened(
+    stream: BinaryIO, length: int, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
+) -> Image.Image:
+    """Open an image of `length` bytes by its header; raises one of `UNREADABLE` where it may not be decoded.
+
+    formats: names of those of Pillow's readers that are asked, by default all.
+    """
     if length == 0:
         raise ValueError("is empty (zero bytes)")
     try:
-        header = Image.open(stream)
+        header = Image.open(stream, formats=formats)
     except Image.DecompressionBombError:
         raise ValueError(
             f"claims over 179 million pixels, more than the limit of {max_pixels} (--max_pixels)"

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from emodo.data import masked, pixels
+from emodo.data import masked, picture, pixels
 from emodo.synthetic import degradations
 
 Dose = tuple[str, float]
@@ -101,16 +101,16 @@ def intervene(dose: Dose, shown: Shown, random: np.random.Generator, other: Show
             width = image.shape[-1]
             return Shown(image.flip(-1), None if box is None else np.array([width - x2, y1, width - x1, y2]))
         case _:
-            degraded = degradations.apply(_picture(image), name, strength, strength, random)
-            return Shown(_tensor(degraded), box)
+            degraded = degradations.apply(picture(image), name, strength, strength, random)
+            return Shown(tensor(degraded), box)
 
 
 def compression(image: Tensor, quality: int) -> Tensor:
     """Save an image as JPEG of this quality, 1 to 100, and read it again."""
     held = io.BytesIO()
-    _picture(image).save(held, "JPEG", quality=quality)
+    picture(image).save(held, "JPEG", quality=quality)
     with Image.open(held) as found:
-        return _tensor(found)
+        return tensor(found)
 
 
 def mask(image: Tensor, box: np.ndarray, share: float) -> Tensor:
@@ -179,9 +179,6 @@ def partners(emotion: np.ndarray, stratum: np.ndarray, path: Sequence[str], seed
     return drawn
 
 
-def _picture(image: Tensor) -> Image.Image:
-    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-
-
-def _tensor(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def tensor(image: Image.Image) -> Tensor:
+    """An RGB image of Pillow, [3, H, W] uint8."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -45,11 +45,10 @@ def monitor(
             another run or of other emotions; OUT exists. Nothing has been written then.
     """
     from emodo import alarms, tabular, windows
-    from emodo.files import write_text
+    from emodo.files import check_files_out, write_text
     from emodo.timeline import figure
 
-    if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()) and not overwrite)):
-        raise InputError(f"{out} exists already: choose another --out, or replace its files with --overwrite")
+    check_files_out(out, overwrite)
     reference = _reference(run)
     found = windows.found(predictions, run)
     counted = [windows.counted(window, reference.profile, cluster == "folder") for window in found]

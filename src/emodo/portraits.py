@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from emodo import __version__, detectors
-from emodo.crops import Box, Eyes, cut, on_box, on_eyes, roll
-from emodo.data import UNREADABLE, read_image
+from emodo.crops import Box, Eyes, roll
+from emodo.data import UNREADABLE, picture, read_image
 from emodo.files import atomic, sha256
 from emodo.records import InputError
 
@@ -97,7 +97,7 @@ def see(row: Row, settings: Settings, keep: bool) -> Seen:
     before = _before(target, key)
     if before:
         return before
-    image = Image.fromarray(read_image(source, settings.max_pixels).permute(1, 2, 0).numpy())
+    image = picture(read_image(source, settings.max_pixels))
     whole = row.box or (0.0, 0.0, float(image.width), float(image.height))
     detector = load_detector(settings)
     if detector:
@@ -112,11 +112,11 @@ def see(row: Row, settings: Settings, keep: bool) -> Seen:
         None if face.eyes is None else round(roll(face.eyes), 2),
     )
     if found or keep:
-        matrix = on_eyes(face.eyes, settings.size, settings.eyes) if face.eyes else on_box(face.box, settings.size)
         text = PngInfo()
         text.add_text(MARK, json.dumps({"key": key, **asdict(seen)}))
         with atomic(target) as temporary:
-            cut(image, matrix, settings.size).save(temporary, "PNG", compress_level=1, pnginfo=text)
+            square = detectors.square(image, face, settings.size, settings.eyes)
+            square.save(temporary, "PNG", compress_level=1, pnginfo=text)
     return seen
 
 

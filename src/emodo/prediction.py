@@ -18,7 +18,7 @@ from emodo import __version__, runs
 from emodo.files import atomic, sha256
 from emodo.parallel import Died, cores, find_ray, on_ray
 from emodo.parts import Parts, broken, open_folder, write
-from emodo.records import InputError, Unfinished
+from emodo.records import InputError, Unfinished, check_least
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,12 +83,8 @@ def predict(
     from emodo.inference import check_accelerator
     from emodo.listing import listed
 
-    counts = {"part": part, "batch_size": batch_size, "processes": processes, "max_pixels": max_pixels}
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is {value}: it must be 1 or more")
-    if workers is not None and workers < 0:
-        raise InputError(f"--workers is {workers}: it must be 0 or more")
+    check_least(1, part=part, batch_size=batch_size, processes=processes, max_pixels=max_pixels)
+    check_least(0, workers=workers)
     check_accelerator(accelerator)
     kind, taken = _kind(out), _shard(shard)
     _check_target(out, kind, taken, engine, overwrite)

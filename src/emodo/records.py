@@ -22,6 +22,13 @@ class InputError(ValueError):
     """
 
 
+def check_least(least: int, **values: int | None) -> None:
+    """Raise InputError where a flag's value is below the least that it may be; None stands for its default."""
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise InputError(f"--{name} is {value}: it must be {least} or more")
+
+
 class Unfinished(RuntimeError):
     """A part of what was asked for could not be done; the rest is. The command line prints it and exits with 1."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emodo.files import new_folder, remove_folder, sha256, write_text
-from emodo.records import InputError, Task
+from emodo.records import InputError, Task, check_least
 from emodo.statistics import Cluster
 
 if TYPE_CHECKING:
@@ -152,14 +152,10 @@ def _check(
 ) -> None:
     from emodo.inference import check_accelerator
 
-    for name, value, least in (
-        ("replicates", replicates, 100),
-        ("seed", seed, 0),
-        ("batch_size", batch_size, 1),
-        ("workers", workers, 0),
-    ):
-        if value < least:
-            raise InputError(f"--{name} is {value}: it must be {least} or more")
+    check_least(100, replicates=replicates)
+    check_least(0, seed=seed)
+    check_least(1, batch_size=batch_size)
+    check_least(0, workers=workers)
     if coverage is not None and risk is not None:
         raise InputError("--coverage and --risk each decide the threshold: give one of them")
     if coverage is not None and not 0 < coverage <= 1:

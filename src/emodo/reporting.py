@@ -27,6 +27,7 @@ from emodo.figures import Cell, Table
 from emodo.files import write_text
 from emodo.inference import check_accelerator
 from emodo.records import InputError
+from emodo.tabular import templates
 from emodo.thumbnails import Samples
 
 SWEEP = "sweep.json"
@@ -142,11 +143,7 @@ def _swept(folder: Path) -> Mapping[str, Any]:
 
 
 def _render(found: _Found) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    pages = Environment(
-        loader=PackageLoader("emodo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    pages = templates()
     compared, data = found.compared, found.data
     samples = Samples()
     several = compared[0].task.multilabel

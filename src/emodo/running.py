@@ -15,7 +15,7 @@ from emodo import runs
 from emodo.cells import Cell, Entry, Outcome, execute, finished
 from emodo.files import write_text
 from emodo.parallel import Died, cores, find_ray, gpus, on_ray, on_this_machine
-from emodo.records import InputError
+from emodo.records import InputError, check_least
 
 FAILURES = "failures"
 Engine = Literal["local", "ray"]
@@ -28,8 +28,7 @@ def check(seeds: Sequence[int], engine: Engine, processes: int | None) -> None:
         raise InputError(
             f"--seeds {' '.join(map(str, seeds)) or 'is empty'}: name one or more different numbers, 0 or more"
         )
-    if processes is not None and processes < 1:
-        raise InputError(f"--processes is {processes}: it must be 1 or more")
+    check_least(1, processes=processes)
     if engine == "ray":
         find_ray()
 

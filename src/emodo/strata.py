@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from emodo import __version__
 from emodo.files import sha256
-from emodo.records import InputError, Reading
+from emodo.records import InputError, Reading, check_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,8 +174,7 @@ def strata(
 def _check_settings(**values: int) -> None:
     for name, value in values.items():
         least = {"clusters": 2, "size": 16, "workers": 0, "seed": 0}.get(name, 1)
-        if value < least:
-            raise InputError(f"--{name} is {value}: it must be {least} or more")
+        check_least(least, **{name: value})
 
 
 def _check_needs(

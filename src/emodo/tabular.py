@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Rows = Sequence[Sequence[str]]
 
@@ -53,3 +57,17 @@ def with_interval(value: float, interval: Mapping[str, Any], sign: str = "") -> 
 def counted(number: int, what: str) -> str:
     """A number of things, as in `1 seed` and `3 seeds`."""
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+@cache
+def templates(escape: bool = True) -> Environment:
+    """What fills the templates of this package; escape: HTML in what they are given is shown as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("emodo"),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -73,7 +73,7 @@ def thumbnail(file: Path, box: Box | None = None) -> str | None:
         corners = (box[0] * x, box[1] * y, box[2] * x - 1, box[3] * y - 1)
         if corners[0] <= corners[2] and corners[1] <= corners[3]:
             ImageDraw.Draw(small).rectangle(corners, outline="#ffd400")
-    return _address(small)
+    return address(small)
 
 
 def shown(image: np.ndarray, heat: np.ndarray | None = None) -> str:
@@ -90,10 +90,11 @@ def shown(image: np.ndarray, heat: np.ndarray | None = None) -> str:
         mask = Image.fromarray(part).resize(small.size, Image.Resampling.BILINEAR).point(lambda value: 0.75 * value)
         small = small.convert("L").convert("RGB")
         small.paste(HEAT, (0, 0, *small.size), mask)
-    return _address(small)
+    return address(small)
 
 
-def _address(image: Picture) -> str:
+def address(image: Picture, quality: int = 80) -> str:
+    """The picture as a JPEG of this quality in a data: address."""
     held = io.BytesIO()
-    image.save(held, "JPEG", quality=80)
+    image.save(held, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(held.getvalue()).decode("ascii")

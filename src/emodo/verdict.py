@@ -15,7 +15,7 @@ from emodo.compared import Run, comparable
 from emodo.figures import svg_file
 from emodo.files import new_folder, write_text
 from emodo.grid import GRID, RUNS
-from emodo.records import InputError
+from emodo.records import InputError, check_least
 from emodo.statistics import Cluster
 from emodo.tabular import with_interval
 
@@ -54,8 +54,7 @@ def compare(
         InputError: A folder is no finished run and no benchmark; the runs differ in test rows or emotions, or
             recognise several emotions a row; a method lacks a fold; `out` holds anything. Nothing was written then.
     """
-    if replicates < 100:
-        raise InputError(f"--replicates is {replicates}: it must be 100 or more")
+    check_least(100, replicates=replicates)
     if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder: choose another --out")
     grids = [folder for folder in runs if (folder / GRID).is_file()]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emodo import runs
+from emodo.files import told_apart
 from emodo.parts import MARK, RECORD
 from emodo.prediction import digest
 from emodo.predictor import disagreement
@@ -85,12 +86,8 @@ def _parts(folder: Path) -> tuple[Path, ...]:
 
 def _names(places: Sequence[str]) -> list[str]:
     """The last part of each path, or as many as tell them apart; of a predictions.parquet, its folder's at least."""
-    split = [Path(place.removesuffix(f"/{runs.PREDICTIONS}").removesuffix(".parquet")).parts for place in places]
-    for depth in range(1, max(map(len, split), default=1) + 1):
-        names = ["/".join(parts[-depth:]) for parts in split]
-        if len(set(names)) == len(names):
-            return names
-    return list(places)
+    short = [Path(place.removesuffix(f"/{runs.PREDICTIONS}").removesuffix(".parquet")) for place in places]
+    return told_apart(short) if len(set(short)) == len(short) else list(places)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

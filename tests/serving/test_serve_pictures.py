@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from emodo.data import read_image
-from emodo.detectors import Detector, Face
+from emodo.detectors import Detector, Face, square
 from emodo.records import InputError
 from emodo.serving import pictures
-from emodo.serving.pictures import Finder, Hand, Held, Refused, face_box, face_square, load_detector, read
+from emodo.serving.pictures import SIDE, Finder, Hand, Held, Refused, face_box, load_detector, read
 
 LIMIT = 1_000_000
 
@@ -108,6 +108,19 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
         read(stored(waves(), "PNG"), LIMIT)
 
 
+def test_no_other_of_pillows_readers_is_ever_asked(monkeypatch):
+    asked, opens = [], Image.open
+
+    def opened(*given, formats=None):
+        asked.append(formats)
+        return opens(*given, formats=formats)
+
+    monkeypatch.setattr(Image, "open", opened)
+    read(stored(waves(), "WEBP"), LIMIT)
+    assert asked
+    assert set(asked) == {pictures.FORMATS}
+
+
 # ------------------------------------------------------------------------------------------------ faces
 
 
@@ -147,11 +160,11 @@ def test_faces_come_largest_first_each_looked_at_closer(monkeypatch):
 def test_a_face_is_cut_out_as_a_square_and_its_box_ends_at_the_edges():
     image = Image.new("RGB", (100, 80), (10, 20, 30))
     image.paste((200, 100, 50), (40, 20, 80, 60))
-    square = face_square(image, Face((40, 20, 80, 60)))
-    assert square.size == (224, 224)
-    assert np.abs(np.asarray(square)[8:-8, 8:-8].astype(int) - (200, 100, 50)).max() <= 1
+    found = square(image, Face((40, 20, 80, 60)), SIDE)
+    assert found.size == (224, 224)
+    assert np.abs(np.asarray(found)[8:-8, 8:-8].astype(int) - (200, 100, 50)).max() <= 1
     assert face_box(image, Face((-5, 10, 120, 90))).tolist() == [0, 10, 100, 80]
-    eyes = face_square(image, Face((40, 20, 80, 60), eyes=(50, 35, 70, 35)))
+    eyes = square(image, Face((40, 20, 80, 60), eyes=(50, 35, 70, 35)), SIDE)
     assert eyes.size == (224, 224)  # 30 % of the side lie between the eyes: 66.7 pixels from 26.7 to 93.3 across
     assert np.abs(np.asarray(eyes)[112, 112].astype(int) - (200, 100, 50)).max() <= 1
     assert np.abs(np.asarray(eyes)[112, 5].astype(int) - (10, 20, 30)).max() <= 1

@@ -13,10 +13,11 @@ import pandas as pd
 from PIL import Image
 
 from emodo import runs
-from emodo.detectors import Face
+from emodo.detectors import Face, square
+from emodo.files import told_apart
 from emodo.prediction import load
 from emodo.predictor import Predictor
-from emodo.serving.pictures import Refused, face_box, face_square
+from emodo.serving.pictures import SIDE, Refused, face_box
 
 COMPUTING = threading.Lock()  # one batch at a time: PyTorch takes all cores for it
 
@@ -46,7 +47,7 @@ class Model:
                 sentence = f"{self.name} looks at a person and what is around, and there is no face to start from."
                 raise Refused(422, sentence)
             return image, face_box(image, face)
-        return (image, None) if face is None else (face_square(image, face), None)
+        return (image, None) if face is None else (square(image, face, SIDE), None)
 
     def predict(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray | None] | None = None) -> pd.DataFrame:
         """Predict a few pictures as `emodo predict --strata` would; raises Refused (422) where one cannot be."""
@@ -74,10 +75,8 @@ def load_models(
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the folders' paths that tell them apart."""
-    parts = [folder.resolve().parts for folder in folders]
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{name} ({at})" for at, name in enumerate(("/".join(part[-1:]) for part in parts), 1)]
+    """The shortest ends of the folders' paths that tell them apart; numbers behind them where one comes twice."""
+    whole = [folder.resolve() for folder in folders]
+    if len(set(whole)) == len(whole):
+        return told_apart(whole)
+    return [f"{folder.name} ({at})" for at, folder in enumerate(whole, 1)]

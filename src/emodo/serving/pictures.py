@@ -14,15 +14,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from emodo import detectors
-from emodo.crops import cut, on_box, on_eyes
-from emodo.data import decode
+from emodo.data import decode, picture
 from emodo.images import UNREADABLE, reason
 from emodo.records import InputError
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # what cameras and browsers make; Pillow's other 40 readers are never asked
 NAMED = "JPEG, PNG or WebP"
 SIDE = 224  # of a face that is cut out, in pixels
-PLACE = (0.35, 0.35)  # of the left eye in it, as by default of `emodo faces`
 FACES = 9  # more than these are not looked at
 
 
@@ -53,7 +51,7 @@ def read(data: bytes, max_pixels: int) -> Image.Image:
     if width * height > max_pixels:
         raise Refused(413, f"The picture has {width:,} x {height:,} pixels: at most {max_pixels:,} are taken.")
     try:
-        return Image.fromarray(decode(io.BytesIO(data), len(data), max_pixels).permute(1, 2, 0).numpy())
+        return picture(decode(io.BytesIO(data), len(data), max_pixels, FORMATS))
     except Exception as error:  # whatever a decoder makes of a file from anywhere is that file's error alone
         raise Refused(422, f"The file {reason(error)}.") from None
 
@@ -97,12 +95,6 @@ class Finder:
         with self._lock:
             found = detectors.find(self._detector, image, None)[:FACES]
             return [found[0], *(self._detector.closer(image, face) for face in found[1:])] if found else []
-
-
-def face_square(image: Image.Image, face: detectors.Face) -> Image.Image:
-    """A face, upright where its eyes are known, cut out as `emodo faces` does, [SIDE, SIDE]."""
-    matrix = on_eyes(face.eyes, SIDE, PLACE) if face.eyes else on_box(face.box, SIDE)
-    return cut(image, matrix, SIDE)
 
 
 def face_box(image: Image.Image, face: detectors.Face) -> np.ndarray:

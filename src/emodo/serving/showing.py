@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from emodo.detectors import Face
-from emodo.interventions import INTERVENTIONS, Shown, generator, intervene
+from emodo.data import picture
+from emodo.detectors import Face, square
+from emodo.interventions import INTERVENTIONS, Shown, generator, intervene, tensor
 from emodo.serving.models import Model
-from emodo.serving.pictures import Held, Refused, face_square, read
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from emodo.serving.pictures import SIDE, Held, Refused, read
+from emodo.tabular import templates
+from emodo.thumbnails import address
 
 SHOWN = 640  # pixels of the longer side of a picture on the page
+QUALITY = 88  # of its JPEG
 
 
 @dataclass(frozen=True)
@@ -63,12 +60,12 @@ def show(models: Sequence[Model], held: Held, chosen: int | None, change: str, s
         said += f"; it shows {held.known}"
     face = None if chosen is None else held.faces[chosen]
     return (
-        _pages()
+        templates()
         .get_template("serve.html.jinja")
         .render(
-            picture=_address(changed, SHOWN),
+            picture=_reduced(changed),
             said=f"{said}. {_faces(held.faces, chosen)}",
-            square=None if face is None else _address(face_square(changed, face), SHOWN),
+            square=None if face is None else address(square(changed, face, SIDE), QUALITY),
             faces=[_place(image, one) | {"chosen": at == chosen} for at, one in enumerate(held.faces)],
             cards=[_card(model, image, changed if share > 0 else None, face) for model in models],
         )
@@ -84,18 +81,7 @@ def alert(sentence: str) -> str:
 
 def under(image: Image.Image, intervention: str, strength: float) -> Image.Image:
     """The picture under do(...), as `emodo probe` does it; noise is the same each time."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    changed = intervene((intervention, strength), Shown(pixels), generator(0, ""))
-    return Image.fromarray(changed.image.permute(1, 2, 0).contiguous().numpy())
-
-
-@cache
-def _pages() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("emodo"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    return picture(intervene((intervention, strength), Shown(tensor(image)), generator(0, "")).image)
 
 
 # ------------------------------------------------------------------------------------------------ a run
@@ -169,10 +155,8 @@ def _place(image: Image.Image, face: Face) -> dict[str, Any]:
     return {"place": f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"}
 
 
-def _address(image: Image.Image, side: int) -> str:
-    """The picture in a data: address, no larger than `side`."""
+def _reduced(image: Image.Image) -> str:
+    """The picture in a data: address, no larger than the page shows it."""
     small = image.copy()
-    small.thumbnail((side, side))
-    held = io.BytesIO()
-    small.save(held, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(held.getvalue()).decode()}"
+    small.thumbnail((SHOWN, SHOWN))
+    return address(small, QUALITY)
