@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from emodo.inference import fold
 from emodo.methods import IERN
 from emodo.networks import create_backbone
 from emodo.records import Batch, Confounder, Task
@@ -40,10 +41,10 @@ def contenders(options: argparse.Namespace, strata: int, train: bool) -> tuple[I
     method = IERN()
     method.build(task, create_backbone(options.backbone, options.size, pretrained=False))
     plain = PlainIERN(method, norm=FastNorm).to(options.device).train(train)
-    method.to(options.device).train(train)
-    if not train:
-        method.fold()
-    method.to(memory_format=torch.channels_last)
+    if train:
+        method.to(options.device).train().lay_out(torch.device(options.device))
+    else:
+        fold(method, torch.device(options.device))
     images = torch.randn(options.batch, 3, options.size, options.size, device=options.device)
     labels = torch.arange(options.batch, device=options.device)
     batch = Batch(images, labels % 6, labels % strata, labels)

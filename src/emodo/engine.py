@@ -30,8 +30,8 @@ from torch.utils.data import DataLoader
 from emodo import runs
 from emodo.data import to_device
 from emodo.files import atomic, write_text
+from emodo.inference import device_of
 from emodo.methods import Method
-from emodo.networks import channels_last
 from emodo.records import Batch, InputError, Training
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -75,7 +75,7 @@ def fit(
     parallel = plan.devices * plan.nodes > 1
     if plan.precision == "tf32":
         torch.set_float32_matmul_precision("high")
-    channels_last(method)
+    method.lay_out(device_of(plan.accelerator))
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # advice that is followed elsewhere: workers are the user's choice, and the log goes by epochs

@@ -157,3 +157,44 @@ def test_feature_losses_leave_the_backbone_alone():
 def test_a_backbone_rate_of_zero_is_zero(method):
     build(method)
     assert [group["lr"] for group in method.phases()["classifier"]] == [0.0, 2e-4]
+
+
+def plain_layout(parameter):
+    return parameter.is_contiguous()
+
+
+def channels_last_layout(parameter):
+    return parameter.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("method", [IERN(channels=16), Disentanglement(channels=16)])
+def test_on_a_cpu_only_the_backbone_has_its_channels_last(method):
+    method = build(method)
+    large = {name: p for name, p in method.named_parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[-1] > 1}
+    method.lay_out(torch.device("cuda"))
+    assert all(channels_last_layout(p) and not plain_layout(p) for p in large.values())
+    method.lay_out(torch.device("cpu"))
+    for name, parameter in large.items():
+        backbone = name.startswith("backbone.")
+        assert (channels_last_layout if backbone else plain_layout)(parameter), name
+    for phase, terms in method.losses(random_batch()):
+        sum(terms.values()).backward()
+        for name, parameter in large.items():  # so that Adam copies none of them
+            if parameter.grad is not None and not name.startswith("backbone."):
+                assert plain_layout(parameter.grad), (phase, name)
+
+
+def test_losses_and_gradients_do_not_depend_on_the_layout():
+    found = []
+    for device in ("cuda", "cpu"):
+        method = build(IERN(channels=16))
+        method.lay_out(torch.device(device))
+        terms = {}
+        for _, losses in method.losses(random_batch()):
+            sum(losses.values()).backward()
+            terms |= losses
+        found.append((terms, {name: p.grad for name, p in method.named_parameters()}))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-12)

@@ -68,6 +68,23 @@ class _Disentangling(Method):
         for name, part in self.named_children():
             initialise(self.backbone.projection if name == "backbone" else part, self.init)
 
+    def lay_out(self, device: torch.device) -> None:
+        """Channels last; on a CPU the backbone alone.
+
+        What follows has large weights and small maps, and there PyTorch copies every channels-last gradient twice: on
+        its way out of a convolution, and on its way into the fused Adam.
+        """
+        super().lay_out(device)
+        if device.type == "cpu":
+            for name, parameter in self.named_parameters():
+                if not name.startswith("backbone."):
+                    parameter.data = parameter.data.contiguous()
+
+    def _base_features(self, images: Tensor) -> Tensor:
+        """f_b(x), [B, C, h, w], in the layout of `lay_out`: a convolution follows that of its input."""
+        features = self.backbone(images)
+        return features.contiguous() if features.device.type == "cpu" else features
+
     def _group(self, *modules: nn.Module, lr: float | None = None) -> dict[str, Any]:
         parameters = [p for module in modules for p in module.parameters()]
         return {"params": parameters, "lr": self.lr if lr is None else lr, "betas": self.betas}
@@ -159,7 +176,7 @@ class Disentanglement(_Disentangling):
         return Prediction(self(batch))
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
-        features = self.backbone(batch.images)  # [B, C, h, w]
+        features = self._base_features(batch.images)
         fixed = features.detach()
         emotion, context = self.emotion_generator(fixed), self.context_generator(fixed)
         yield "discriminators", self._discriminate(emotion, context, batch)
@@ -261,7 +278,7 @@ class IERN(_Disentangling):
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Terms]]:
         # Algorithm 1, line 2. The feature losses train nothing in f_b, so they see constants.
-        features = self.backbone(batch.images)  # [B, C, h, w]
+        features = self._base_features(batch.images)
         fixed = features.detach()
         emotion, context = self.emotion_generator(fixed), self.context_generator(fixed)
 
