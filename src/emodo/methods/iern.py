@@ -22,6 +22,7 @@ from emodo.networks import (
     ProjectedBackbone,
     Reconstruction,
     Statistics,
+    channels_last,
     discriminator,
     frozen,
     generator,
@@ -74,11 +75,7 @@ class _Disentangling(Method):
         What follows has large weights and small maps, and there PyTorch copies every channels-last gradient twice: on
         its way out of a convolution, and on its way into the fused Adam.
         """
-        super().lay_out(device)
-        if device.type == "cpu":
-            for name, parameter in self.named_parameters():
-                if not name.startswith("backbone."):
-                    parameter.data = parameter.data.contiguous()
+        channels_last(self.backbone if device.type == "cpu" else self)
 
     def _base_features(self, images: Tensor) -> Tensor:
         """f_b(x), [B, C, h, w], in the layout of `lay_out`: a convolution follows that of its input."""
